@@ -1,0 +1,79 @@
+"""What every part of an agent shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mixmail.boxes import stamp
+from mixmail.boxes.record import Record, RecordType
+from mixmail.directory.view import View
+from mixmail.effects import Effect
+from mixmail.errors import LocalProtocolError
+from mixmail.jobs import Jobs
+from mixmail.params import Network, NetworkParameters
+from mixmail.randomness import Randomness
+
+from .model import AgentState
+
+STAMP_ATTEMPTS = 64  # per job, so that a long search leaves the thread now and then
+Stamped = Callable[[Record, float], list[Effect]]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The network, the view, the random source, the state and the outstanding jobs of one agent."""
+
+    network: Network
+    own_id: bytes
+    view: View
+    rng: Randomness
+    state: AgentState
+    jobs: Jobs
+
+    @property
+    def params(self) -> NetworkParameters:
+        """The network's parameters."""
+        return self.network.parameters
+
+    def others(self, now: float) -> int:
+        """V: the other eligible nodes."""
+        return sum(node.node_id != self.own_id for node in self.view.eligible(now))
+
+    def quorum(self, now: float) -> int:
+        """Acks that make a write "stored" in today's view."""
+        return self.params.quorum_of(len(self.view.eligible(now)))
+
+    def replicas(self, now: float) -> int:
+        """R: how many homes a record has in today's view."""
+        return min(self.params.replicas, len(self.view.eligible(now)))
+
+    def with_stamp(self, record: Record, then: Stamped, now: float) -> list[Effect]:
+        """Give `record` the proof of work that homes ask for, then call `then(record, now)`."""
+        params = self.params
+        bits = params.stranger_bits if record.type is RecordType.QUEUE else params.box_bits
+        if bits == 0:
+            return then(record, now)
+        return self._search(record, bits, 0, then, now)
+
+    def _search(self, record: Record, bits: int, start: int, then: Stamped, now: float) -> list[Effect]:
+        job = partial(
+            stamp.solve,
+            self.network.hash,
+            self.params,
+            record,
+            bits,
+            stamp.stamp_day(record.type, record.day),
+            start,
+            STAMP_ATTEMPTS,
+        )
+
+        def found(result: Record | BaseException | None, later: float) -> list[Effect]:
+            if isinstance(result, BaseException):
+                raise LocalProtocolError("a stamp could not be computed") from result
+            if result is None:
+                return self._search(record, bits, start + STAMP_ATTEMPTS, then, later)
+            return then(result, later)
+
+        return self.jobs.start("cpu", job, found)

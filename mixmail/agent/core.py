@@ -1,0 +1,150 @@
+"""The user's side of a node: sends and fetches mail as a constant stream of identical queries.
+
+Rules of use
+- `handle_command`, `handle_reply` (a body that came back for one of our SURBs) and `handle_timeout`
+  return effects; carry each list out in order, a `Persist` before what follows it.
+- Call `handle_timeout` when `next_timeout()` has come.
+- An agent without identities sends cover only: it looks like any other from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mixmail.directory.path import NetworkTooSmall
+from mixmail.directory.view import View
+from mixmail.effects import Done, Effect, Emit
+from mixmail.errors import LocalProtocolError
+from mixmail.jobs import Jobs
+from mixmail.params import Network
+from mixmail.randomness import Randomness
+
+from .commands import AddContact, CancelMail, CreateIdentity, RemoveContact, RenameContact, SendMail
+from .context import Context
+from .cover import Cover
+from .events import QueryEnded, QuerySent
+from .fetcher import Fetcher
+from .model import AgentState, load
+from .outbox import Outbox
+from .people import People
+from .queries import Queries, Task
+from .schedule import SendSchedule, SlotKind
+from .tables import Rows
+
+Command = CreateIdentity | AddContact | RenameContact | RemoveContact | SendMail | CancelMail | Done
+
+
+class Agent:
+    """One profile's agent."""
+
+    def __init__(
+        self, network: Network, own_id: bytes, view: View, rng: Randomness, rows: Rows, now: float
+    ) -> None:
+        self.state: AgentState = load(rows)
+        self._context = Context(network, own_id, view, rng, self.state, Jobs(limit=1_000_000))
+        self._queries = Queries(network, own_id, view, rng)
+        self._schedule = SendSchedule(network.parameters, rng, now)
+        self._people = People(self._context)
+        self._outbox = Outbox(self._context, self._people)
+        self._people.on_profile = self._outbox.seal_waiting
+        self._cover = Cover(self._context)
+        self._fetcher = Fetcher(self._context, self._people, self._outbox)
+        self.queries_sent = 0
+        self.queries_answered = 0
+        self.queries_lost = 0
+
+    @property
+    def queries_waiting(self) -> int:
+        """Queries under way."""
+        return self._queries.waiting
+
+    @property
+    def packets_waiting(self) -> int:
+        """Parts of own mails that are not stored yet."""
+        return self._outbox.waiting
+
+    @property
+    def next_slot(self) -> float:
+        """When the next query leaves."""
+        return self._schedule.moment
+
+    def start(self, now: float) -> list[Effect]:
+        """The first call: publish profiles, take up the mails that were under way."""
+        return [*self._people.refresh(now), *self._outbox.resume(now)]
+
+    def handle_command(self, command: Command, now: float) -> list[Effect]:
+        """Carry out one command; UserError when the user has to do something."""
+        match command:
+            case Done():
+                return self._context.jobs.done(command.token, command.result, now)
+            case CreateIdentity():
+                return self._people.create_identity(command.name, now)
+            case AddContact():
+                return self._people.add_contact(command.address, command.name, now)
+            case RenameContact():
+                return self._people.rename_contact(command.contact, command.name)
+            case RemoveContact():
+                return self._people.remove_contact(command.contact)
+            case SendMail():
+                return self._outbox.submit(command.identity, command.contact, command.eml, now)
+            case CancelMail():
+                return self._outbox.cancel(command.mail)
+        raise LocalProtocolError(f"the agent knows no command {command!r}")
+
+    def handle_reply(self, surb_id: bytes, body: bytes, now: float) -> list[Effect]:
+        """A body came back for the SURB `surb_id`."""
+        return self._counted(self._queries.handle_reply(surb_id, body, now))
+
+    def handle_timeout(self, now: float) -> list[Effect]:
+        """Forget what is overdue and send this slot's query if its moment has come."""
+        effects = self._counted(self._queries.forget_expired(now))
+        kind = self._schedule.take(now)
+        if kind is not None:
+            effects.extend(self._people.refresh(now))
+            effects.extend(self._cover.refresh(now))
+            effects.extend(self._fill(kind, now))
+        return effects
+
+    def next_timeout(self) -> float:
+        """When `handle_timeout` has something to do."""
+        forget = self._queries.next_timeout()
+        return self._schedule.moment if forget is None else min(forget, self._schedule.moment)
+
+    def _fill(self, kind: SlotKind, now: float) -> list[Effect]:
+        sources: dict[SlotKind, tuple[Callable[[float], Task | None], Callable[[float], Task]]] = {
+            SlotKind.WRITE: (self._write, self._cover.write),
+            SlotKind.FOLLOW: (self._fetcher.follow, self._cover.read),
+            SlotKind.POLL: (self._fetcher.poll, self._cover.read),
+        }
+        real, cover = sources[kind]
+        if self._context.others(now) < 2:
+            return []
+        task = real(now) or cover(now)
+        try:
+            effects = self._queries.send(task, now)
+        except NetworkTooSmall:
+            # The view shrank between the look at it and the draw: as good as a lost query.
+            return task.ended(None, now)
+        self.queries_sent += 1
+        if task.sent is not None:
+            effects.extend(task.sent(now))
+        return [*effects, Emit(QuerySent(kind.value, task.real))]
+
+    def _write(self, now: float) -> Task | None:
+        """Real writes compete in random order: mails, profiles, deletions from the inbox queue."""
+        sources = [self._outbox.next_write, self._people.next_write, self._fetcher.next_write]
+        self._context.rng.shuffle(sources)
+        for source in sources:
+            task = source(now)
+            if task is not None:
+                return task
+        return None
+
+    def _counted(self, effects: list[Effect]) -> list[Effect]:
+        for effect in effects:
+            if isinstance(effect, Emit) and isinstance(effect.event, QueryEnded):
+                if effect.event.answered:
+                    self.queries_answered += 1
+                else:
+                    self.queries_lost += 1
+        return effects

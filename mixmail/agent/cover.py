@@ -1,0 +1,87 @@
+"""What fills a slot that has no real work: reads of own cover streams, re-published records.
+
+A cover stream is a random stream of which only the reader half exists; its next index comes up
+after Exp(`params.cover_step`), so that it is asked again and again like that of a quiet contact.
+A cover write re-publishes a record that is held, or the day's cover box.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mixmail.boxes.capability import STREAM_SEED_BYTES, ReadCap, WriteCap, seal
+from mixmail.boxes.query import Answer, QueryOp
+from mixmail.boxes.record import Record, key_field
+from mixmail.effects import Effect
+from mixmail.params import GEOMETRY, day_of
+
+from .context import Context
+from .queries import Task
+
+
+@dataclass(slots=True)
+class _CoverStream:
+    cap: ReadCap
+    until: float
+
+
+class Cover:
+    """Cover tasks of one agent."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._streams: list[_CoverStream] = []
+        self._box: Record | None = None
+        self._box_day = -1
+
+    def read(self, now: float) -> Task:
+        """A READ of one of the cover streams."""
+        rng, params = self._context.rng, self._context.params
+        while len(self._streams) < params.cover_streams:
+            cap = WriteCap.create(rng.bytes(STREAM_SEED_BYTES)).read_cap()
+            self._streams.append(_CoverStream(cap, now + rng.exponential(params.cover_step)))
+        stream = rng.choice(self._streams)
+        if now >= stream.until:
+            stream.cap = stream.cap.advance()
+            stream.until = now + rng.exponential(params.cover_step)
+        cap = stream.cap
+        if rng.uniform() < params.next_index_poll:
+            cap = cap.advance()
+        key = cap.box_id()
+        return Task(QueryOp.READ, 0, lambda _: key_field(key), _nothing, real=False)
+
+    def write(self, now: float) -> Task:
+        """A WRITE of a record that is held: an own one that nobody answered yet, or the cover box.
+
+        While the first cover box has no stamp yet this is a read: a box without one would be known
+        as cover to its homes.
+        """
+        held = [part for part in self._context.state.parts.values() if part.state == "stored"]
+        if held:
+            part = self._context.rng.choice(held)
+            return Task(QueryOp(part.op), 0, lambda _: part.record, _nothing, real=False)
+        if self._box is None:
+            return self.read(now)
+        raw = self._box.pack()
+        return Task(QueryOp.WRITE, 0, lambda _: raw, _nothing, real=False)
+
+    def refresh(self, now: float) -> list[Effect]:
+        """Make the cover box of the day, once a day."""
+        today = day_of(now)
+        if self._box_day == today:
+            return []
+        self._box_day = today
+        rng, params = self._context.rng, self._context.params
+        text = rng.bytes(GEOMETRY.box_text)
+        box = seal(WriteCap.create(rng.bytes(STREAM_SEED_BYTES)), text, params.classes_days[0], today, rng)
+
+        def stamped(record: Record, _: float) -> list[Effect]:
+            self._box = record
+            return []
+
+        return self._context.with_stamp(box, stamped, now)
+
+
+def _nothing(answer: Answer | None, now: float) -> list[Effect]:
+    """Nobody waits for the answer to a cover query."""
+    return []

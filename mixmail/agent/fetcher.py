@@ -1,0 +1,304 @@
+"""What POLL and FOLLOW slots read: streams of contacts, own inbox queues, profiles.
+
+A POLL draws its stream by fixed absolute weights (docs/protocol/store.md, "Slots"): by how lately a contact
+had traffic, never by what other streams hold, so that no contact can feel another.  What is left of
+the weight goes to cover streams.  After a hit the next index waits Exp(20 T) for a FOLLOW slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mixmail.boxes.capability import ReadCap
+from mixmail.boxes.query import SPREAD, Answer, QueryOp, QueueRequest, hour_of
+from mixmail.boxes.record import FIRST, Record, key_field
+from mixmail.boxes.status import Status
+from mixmail.effects import Change, Delete, Effect, Emit, Persist, Put, Update
+from mixmail.errors import RemoteProtocolError
+from mixmail.mail import message
+from mixmail.mail.first_contact import rendezvous
+from mixmail.mail.inbox import inbox_owner
+from mixmail.mail.parts import Part, join
+from mixmail.params import day_of
+
+from .context import Context
+from .events import MailArrived
+from .model import Contact, Inbox, Person, Session
+from .outbox import Outbox
+from .people import People, nameless
+from .queries import Task
+from .sealing import inbox_id, mail_row, open_answer_box, open_entry, open_stream_box
+
+
+@dataclass(slots=True)
+class _Follow:
+    """A stream or queue that a hit asks to go on with, from `due` on."""
+
+    due: float
+    target: Session | Inbox
+
+
+def _awaited(session: Session, asked: ReadCap) -> bool:
+    """Whether the box of `asked` lies ahead of what the session has read, in the stream that it reads now."""
+    cap = session.read_cap
+    return cap is not None and asked.public == cap.public and asked.index >= cap.index
+
+
+class Fetcher:
+    """Reads for one agent."""
+
+    def __init__(self, context: Context, people: People, outbox: Outbox) -> None:
+        self._context = context
+        self._state = context.state
+        self._people = people
+        self._outbox = outbox
+        self._follows: list[_Follow] = []
+        self._deletions: dict[bytes, Inbox] = {}
+        self._deleting: set[bytes] = set()
+
+    # which stream
+
+    def poll(self, now: float) -> Task | None:
+        """The READ of a stream drawn by the fixed weights; None for a cover stream."""
+        params = self._context.params
+        ranked = sorted(self._state.sessions.values(), key=lambda session: -session.last_traffic)
+        draw = self._context.rng.uniform()
+        position = 0
+        for weight, most, age in (
+            (params.hot_weight, params.hot_max, params.hot_age),
+            (params.warm_weight, params.warm_max, params.warm_age),
+            (params.cold_weight, params.cold_max, float("inf")),
+        ):
+            taken = 0
+            while position < len(ranked) and taken < most:
+                session = ranked[position]
+                if now - session.last_traffic > age:
+                    break
+                position, taken = position + 1, taken + 1
+                draw -= weight
+                if draw < 0:
+                    return self._read_session(session, polled=True)
+        people = [person for person in self._state.people.values() if person.inboxes]
+        if people:
+            person = self._context.rng.choice(people)
+            draw -= params.inbox_weight
+            if draw < 0:
+                return self._read_inbox(person, person.inboxes[-1], now)
+            draw -= params.old_inbox_weight
+            if draw < 0 and len(person.inboxes) > 1:
+                return self._read_inbox(person, self._context.rng.choice(person.inboxes[:-1]), now)
+        return None
+
+    def follow(self, now: float) -> Task | None:
+        """A READ that an earlier answer asked for: a backlog, or a profile to look up."""
+        due = [follow for follow in self._follows if follow.due <= now]
+        lookup = self._people.next_lookup
+        if not due or (self._context.rng.below(2) == 0 and (task := lookup(now))):
+            return task if due else lookup(now)
+        follow = self._context.rng.choice(due)
+        self._follows.remove(follow)
+        target = follow.target
+        if isinstance(target, Session):
+            return self._read_session(target, polled=False) if target.id in self._state.sessions else None
+        return self._read_inbox(self._state.people[target.identity], target, now)
+
+    def _follow_later(self, target: Session | Inbox, now: float) -> None:
+        if any(follow.target is target for follow in self._follows):
+            return
+        params = self._context.params
+        wait = self._context.rng.exponential(params.follow_wait_slots * params.slot)
+        self._follows.append(_Follow(now + wait, target))
+
+    # streams
+
+    def _read_session(self, session: Session, polled: bool) -> Task:
+        cap = session.read_cap or rendezvous(session.root).read_cap()
+        if polled and session.read_cap and self._context.rng.uniform() < self._context.params.next_index_poll:
+            cap = cap.advance()
+        key = cap.box_id()
+        flags = SPREAD if session.missed else 0
+
+        def ended(answer: Answer | None, now: float) -> list[Effect]:
+            if answer is None:
+                return []
+            if answer.status is not Status.OK:
+                session.missed = True
+                return []
+            session.missed = False
+            return self._box(session, cap, answer, now)
+
+        return Task(QueryOp.READ, flags, lambda _: key_field(key), ended, real=True)
+
+    def _box(self, session: Session, asked: ReadCap, answer: Answer, now: float) -> list[Effect]:
+        """A box came in: the awaited one, or the one after it."""
+        if session.id not in self._state.sessions:
+            return []
+        try:
+            record = Record.parse(answer.field)
+            if session.state == "waiting":
+                part, session.read_cap, session.peer_key = open_answer_box(self._context, session, record)
+                session.state = "open"
+            elif not _awaited(session, asked):
+                return []  # the same box came by another query meanwhile
+            else:
+                part = open_stream_box(self._context, session, asked, record)
+                session.ahead.add(asked.index)
+        except RemoteProtocolError:
+            # Not what its writer would have sealed: ask other homes the next time.
+            session.missed = True
+            return []
+        while session.read_cap is not None and session.read_cap.index in session.ahead:
+            session.ahead.discard(session.read_cap.index)
+            session.read_cap = session.read_cap.advance()
+        return self._accept(session, part, [], now)
+
+    def _accept(self, session: Session, part: Part, changes: list[Change], now: float) -> list[Effect]:
+        """Take in one part of a mail and, with the last one, deliver it.
+
+        `changes` and everything here go to disk in one transaction: what the session has read and
+        what it has read from it never part.
+        """
+        contact = self._state.contacts[session.contact]
+        session.last_traffic = contact.last_traffic = now
+        self._follow_later(session, now)
+        changes.append(Put("sessions", session.row()))
+        changes.append(Update("contacts", {"id": contact.id}, {"last_traffic": now}))
+        message_hex = part.message_id.hex()
+        key = (session.id, message_hex)
+        where = {"session": session.id, "message": message_hex}
+        pieces = self._state.incoming.setdefault(key, {})
+        total = self._state.incoming_total.setdefault(key, part.parts)
+        effects: list[Effect] = []
+        if part.parts == total:
+            pieces[part.part] = part.payload
+            row = {**where, "part": part.part, "parts": total, "data": part.payload}
+            changes.append(Put("incoming", row))
+        try:
+            raw = join(pieces, total, self._context.params.mail_limit)
+            if raw is not None:
+                changes.append(Delete("incoming", where))
+                effects = self._deliver(session, contact, part.message_id, raw, changes, now)
+        except RemoteProtocolError as error:
+            changes.append(Delete("incoming", where))
+            effects = self._deliver_unreadable(session, contact, part.message_id, error, changes, now)
+        point = "inbox.mail" if effects else "inbox.part"
+        return [Persist(tuple(changes), point), *effects, *self._outbox.seal_waiting(now)]
+
+    def _deliver(
+        self,
+        session: Session,
+        contact: Contact,
+        message_id: bytes,
+        raw: bytes,
+        changes: list[Change],
+        now: float,
+    ) -> list[Effect]:
+        mail_id = inbox_id(session, message_id)
+        if mail_id in self._state.delivered:
+            return []
+        parsed = message.parse(raw)
+        self._forget_pieces(session, message_id)
+        self._state.delivered.add(mail_id)
+        if contact.name == nameless(contact.address) and parsed.from_name:
+            contact.name = parsed.from_name
+            changes.append(Update("contacts", {"id": contact.id}, {"name": contact.name}))
+        changes.append(Put("mails", mail_row(mail_id, session.identity, contact, parsed, raw, now)))
+        effects: list[Effect] = []
+        if parsed.in_reply_to:
+            more, effects = self._outbox.answered(parsed.in_reply_to.hex())
+            changes.extend(more)
+        arrived = MailArrived(mail_id, contact.id, contact.name, parsed.subject, message_id)
+        return [*effects, Emit(arrived)]
+
+    def _deliver_unreadable(
+        self,
+        session: Session,
+        contact: Contact,
+        message_id: bytes,
+        error: RemoteProtocolError,
+        changes: list[Change],
+        now: float,
+    ) -> list[Effect]:
+        """A mail whose parts came but do not make a mail is shown as just that."""
+        text = f"A mail from this contact arrived but cannot be read: {error}."
+        notice = message.Mail(message_id, "(unreadable mail)", text, int(now), contact.name)
+        return self._deliver(session, contact, message_id, message.compose(notice), changes, now)
+
+    def _forget_pieces(self, session: Session, message_id: bytes) -> None:
+        key = (session.id, message_id.hex())
+        self._state.incoming.pop(key, None)
+        self._state.incoming_total.pop(key, None)
+
+    # inbox queues
+
+    def _read_inbox(self, person: Person, inbox: Inbox, now: float) -> Task:
+        owner = inbox_owner(person.identity, inbox.salt)
+        cursor, rng = inbox.cursor, self._context.rng
+
+        def field(reply_key: bytes) -> bytes:
+            request = QueueRequest.create(owner, QueryOp.QUEUE_READ, cursor, hour_of(now), reply_key, rng)
+            return request.to_field()
+
+        def ended(answer: Answer | None, later: float) -> list[Effect]:
+            if answer is None or inbox.cursor != cursor:
+                return []
+            if answer.status is not Status.OK:
+                # At the end: new entries may sort before the cursor, so begin anew.
+                inbox.cursor, inbox.missed = FIRST, True
+                return []
+            inbox.missed = False
+            return self._entry(person, inbox, answer, later)
+
+        return Task(QueryOp.QUEUE_READ, SPREAD if inbox.missed else 0, field, ended, real=True)
+
+    def _entry(self, person: Person, inbox: Inbox, answer: Answer, now: float) -> list[Effect]:
+        try:
+            record = Record.parse(answer.field)
+        except RemoteProtocolError:
+            inbox.missed = True
+            return []
+        if record.key != inbox_owner(person.identity, inbox.salt).public:
+            inbox.missed = True
+            return []
+        inbox.cursor = record.position
+        self._follow_later(inbox, now)
+        entry = record.entry_id
+        self._deletions[entry] = inbox
+        if entry.hex() in self._state.seen:
+            return []
+        self._state.seen.add(entry.hex())
+        seen = Put("seen", {"id": entry.hex(), "day": day_of(now)})
+        try:
+            first = open_entry(self._context, person, record, now)
+        except RemoteProtocolError:
+            # Sealed to nobody here: junk in the queue.  It is deleted like any other entry.
+            return [Persist((seen,), "inbox.junk")]
+        session = first.session
+        effects: list[Effect] = []
+        if first.sender.text not in self._state.contacts:
+            effects.extend(self._people.learn(first.sender, nameless(first.sender), now))
+        self._state.sessions.setdefault(session.id, session)
+        return [*effects, *self._accept(self._state.sessions[session.id], first.part, [seen], now)]
+
+    def next_write(self, now: float) -> Task | None:
+        """The QUEUE_DELETE of an entry that has been read."""
+        waiting = [entry for entry in self._deletions if entry not in self._deleting]
+        if not waiting:
+            return None
+        entry = self._context.rng.choice(waiting)
+        inbox = self._deletions[entry]
+        owner = inbox_owner(self._state.people[inbox.identity].identity, inbox.salt)
+        rng = self._context.rng
+        self._deleting.add(entry)
+
+        def field(reply_key: bytes) -> bytes:
+            request = QueueRequest.create(owner, QueryOp.QUEUE_DELETE, entry, hour_of(now), reply_key, rng)
+            return request.to_field()
+
+        def ended(answer: Answer | None, later: float) -> list[Effect]:
+            self._deleting.discard(entry)
+            if answer is not None and answer.n >= self._context.quorum(later):
+                self._deletions.pop(entry, None)
+            return []
+
+        return Task(QueryOp.QUEUE_DELETE, 0, field, ended, real=True)

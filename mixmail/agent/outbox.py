@@ -1,0 +1,268 @@
+"""Own mails from "queued" to "stored": never a lie about how far one has come.
+
+    queued            written to disk; sealed as soon as the way to the contact is known
+    sent (k/N)        k of its N parts have left in a query at least once
+    stored (r of R)   the quorum of homes has acknowledged every part: the mail leaves the outbox
+    answered          a mail that answers it has arrived
+
+Sealing takes the session's next indices, and index, sealed record and outbox row go to disk in one
+transaction before the first packet; every later try sends those very bytes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mixmail.boxes.query import Answer, QueryOp
+from mixmail.boxes.record import Record
+from mixmail.boxes.status import Status
+from mixmail.effects import Change, Delete, Effect, Emit, Persist, Put, Update
+from mixmail.errors import UserError
+from mixmail.mail import message
+
+from .context import Context
+from .events import MailState
+from .model import OutgoingMail, OutgoingPart, Session
+from .people import People
+from .queries import Task
+from .sealing import seal_answer_mail, seal_first_mail, seal_stream_mail, search_text
+
+NOTES = {
+    Status.EXISTS: "somebody else writes in this stream: is this profile in use on another machine?",
+    Status.BAD_STAMP: "the storage nodes ask for more proof of work",
+    Status.FULL: "the inbox of this contact is full; trying again",
+    Status.TRY_LATER: "the storage nodes are busy; trying again",
+}
+
+
+class Outbox:
+    """The mails that are not yet stored."""
+
+    def __init__(self, context: Context, people: People) -> None:
+        self._context = context
+        self._state = context.state
+        self._people = people
+
+    @property
+    def waiting(self) -> int:
+        """Parts that are not stored; a mail that is not yet sealed counts as one."""
+        parts = sum(part.state != "stored" for part in self._state.parts.values())
+        return parts + sum(mail.parts == 0 for mail in self._state.outbox.values())
+
+    def submit(self, identity: str, contact: str, eml: bytes, now: float) -> list[Effect]:
+        """Take a mail into the outbox."""
+        if identity not in self._state.people:
+            raise UserError("There is no such identity to write as; create one first.", "no-identity")
+        known = self._people.contact(contact)
+        if len(eml) > self._context.params.mail_limit:
+            limit = self._context.params.mail_limit // 1000
+            raise UserError(f"The mail is too large: {limit} kB at most; attach less.", "too-large")
+        parsed = message.parse(eml)
+        mail = OutgoingMail(parsed.message_id.hex(), identity, contact, eml, now)
+        if mail.id in self._state.outbox:
+            raise UserError("This mail is in the outbox already.", "known-mail")
+        self._state.outbox[mail.id] = mail
+        row = {
+            "id": mail.id,
+            "folder": "outbox",
+            "identity": identity,
+            "contact": contact,
+            "contact_name": known.name,
+            "subject": parsed.subject,
+            "date": now,
+            "size": len(eml),
+            "unread": 0,
+            "state": mail.state,
+            "sent_parts": 0,
+            "parts": 0,
+            "stored_min": 0,
+            "replicas": 0,
+            "in_reply_to": parsed.in_reply_to.hex() if parsed.in_reply_to else "",
+            "note": "",
+            "search_text": search_text(parsed, known.name),
+            "eml": eml,
+        }
+        return [Persist((Put("mails", row),), "mail.queued"), self._emit(mail), *self._seal(mail, now)]
+
+    def cancel(self, mail_id: str) -> list[Effect]:
+        """Take back a mail of which no packet has left."""
+        mail = self._state.outbox.get(mail_id)
+        if mail is None:
+            raise UserError("That mail is not in the outbox.", "unknown-mail")
+        if mail.sent_parts:
+            raise UserError("A part of this mail has left already; it cannot be taken back.", "too-late")
+        if mail.parts:
+            # Its indices are taken: a reader would wait for boxes that never come.
+            raise UserError("This mail is sealed and about to leave; it cannot be taken back.", "too-late")
+        del self._state.outbox[mail_id]
+        return [Persist((Delete("mails", {"id": mail_id}),), "mail.cancelled")]
+
+    def resume(self, now: float) -> list[Effect]:
+        """After a start: stamp what has no stamp yet, seal what is not sealed."""
+        effects: list[Effect] = []
+        for part in self._state.parts.values():
+            if part.state == "stamping":
+                effects.extend(self._stamp(part, now))
+        return effects + self.seal_waiting(now)
+
+    def seal_waiting(self, now: float) -> list[Effect]:
+        """Try to seal every mail that is not sealed yet (a profile or an answer may have come)."""
+        effects: list[Effect] = []
+        for mail in sorted(self._state.outbox.values(), key=lambda mail: mail.created):
+            if mail.parts == 0:
+                effects.extend(self._seal(mail, now))
+        return effects
+
+    def answered(self, mail_id: str) -> tuple[list[Change], list[Effect]]:
+        """A mail arrived that answers `mail_id`: say so, and stop re-publishing its records."""
+        changes: list[Change] = [
+            Update("mails", {"id": mail_id, "folder": "sent"}, {"state": "answered"}),
+        ]
+        stored = [p for p in self._state.parts.values() if p.mail == mail_id]
+        if mail_id in self._state.outbox or not stored:
+            return changes, []
+        for part in stored:
+            del self._state.parts[part.id]
+        changes.append(Delete("outgoing", {"mail": mail_id}))
+        replicas = stored[0].homes
+        least = min(part.acks for part in stored)
+        event = MailState(mail_id, "answered", len(stored), len(stored), least, replicas, "")
+        return changes, [Emit(event)]
+
+    # sealing
+
+    def _session(self, mail: OutgoingMail) -> Session | None:
+        """The newest session in which we can write to this contact as this identity."""
+        own = [
+            session
+            for session in self._state.sessions.values()
+            if session.identity == mail.identity and session.contact == mail.contact
+        ]
+        if not own:
+            return None
+        rank = {"open": 2, "unanswered": 1, "waiting": 0}
+        return max(own, key=lambda session: (rank[session.state], session.created))
+
+    def _seal(self, mail: OutgoingMail, now: float) -> list[Effect]:
+        person = self._state.people[mail.identity]
+        contact = self._state.contacts[mail.contact]
+        session = self._session(mail)
+        if session is None:
+            profile = self._people.fresh_profile(contact, now)
+            if profile is None:
+                return self._noted(mail, "looking up the address")
+            session, parts = seal_first_mail(self._context, mail, person, contact, profile, now)
+        elif session.state == "unanswered":
+            parts = seal_answer_mail(self._context, mail, session, now)
+        else:
+            parts = seal_stream_mail(self._context, mail, session, now)
+        session.last_traffic = contact.last_traffic = now
+        self._state.sessions[session.id] = session
+        mail.parts, mail.note = len(parts), ""
+        for part in parts:
+            self._state.parts[part.id] = part
+        changes: tuple[Change, ...] = (
+            Put("sessions", session.row()),
+            Update("contacts", {"id": contact.id}, {"last_traffic": now}),
+            *(Put("outgoing", part.row()) for part in parts),
+            self._change(mail),
+        )
+        effects: list[Effect] = [Persist(changes, "mail.sealed"), self._emit(mail)]
+        for part in parts:
+            effects.extend(self._stamp(part, now))
+        return effects
+
+    def _stamp(self, part: OutgoingPart, now: float) -> list[Effect]:
+        def stamped(record: Record, _: float) -> list[Effect]:
+            part.record, part.state = record.pack(), "queued"
+            values = {"record": part.record, "state": part.state}
+            return [Persist((Update("outgoing", {"id": part.id}, values),), "part.stamped")]
+
+        return self._context.with_stamp(Record.parse(part.record), stamped, now)
+
+    # sending
+
+    def next_write(self, now: float) -> Task | None:
+        """The WRITE of a part that is not stored, drawn at random across all mails."""
+        ready = [p for p in self._state.parts.values() if p.state == "queued" and not p.in_flight]
+        if not ready:
+            return None
+        part = self._context.rng.choice(ready)
+        part.in_flight = True
+        raw = part.record
+        ended, sent = partial(self._ended, part), partial(self._left, part)
+        return Task(QueryOp(part.op), 0, lambda _: raw, ended, real=True, sent=sent)
+
+    def _left(self, part: OutgoingPart, now: float) -> list[Effect]:
+        """A query with `part` has just been handed to the link.
+
+        Its row follows the packet and not the other way round: a transaction in front of a real
+        packet would set it off from cover by the time of a disk write.
+        """
+        part.tries += 1
+        changes: list[Change] = [Update("outgoing", {"id": part.id}, {"tries": part.tries})]
+        mail = self._state.outbox.get(part.mail)
+        if mail is None or part.tries > 1:
+            return [Persist(tuple(changes), "part.sent")]
+        mail.sent_parts += 1
+        mail.state = "sent"
+        return [Persist((*changes, self._change(mail)), "part.sent"), self._emit(mail)]
+
+    def _ended(self, part: OutgoingPart, answer: Answer | None, now: float) -> list[Effect]:
+        part.in_flight = False
+        mail = self._state.outbox.get(part.mail)
+        if mail is None or answer is None:
+            return []
+        if not answer.status.acknowledges:
+            refused = f"refused ({answer.status.name}); trying again"
+            return self._noted(mail, NOTES.get(answer.status, refused))
+        part.acks, part.homes = max(part.acks, answer.n), self._context.replicas(now)
+        if answer.n < self._context.quorum(now):
+            return self._noted(mail, f"only {answer.n} storage nodes answered; trying again")
+        part.state = "stored"
+        change = Update(
+            "outgoing", {"id": part.id}, {"state": "stored", "acks": part.acks, "homes": part.homes}
+        )
+        parts = [other for other in self._state.parts.values() if other.mail == mail.id]
+        mail.note = ""
+        if any(other.state != "stored" for other in parts):
+            return [Persist((change, self._change(mail)), "part.stored"), self._emit(mail)]
+        mail.state, mail.replicas = "stored", part.homes
+        mail.stored_min = min(other.acks for other in parts)
+        del self._state.outbox[mail.id]
+        moved = Update("mails", {"id": mail.id}, {**self._columns(mail), "folder": "sent"})
+        return [Persist((change, moved), "mail.stored"), self._emit(mail)]
+
+    # rows and events
+
+    def _noted(self, mail: OutgoingMail, note: str) -> list[Effect]:
+        if mail.note == note:
+            return []
+        mail.note = note
+        return [Persist((self._change(mail),), "mail.noted"), self._emit(mail)]
+
+    def _columns(self, mail: OutgoingMail) -> dict[str, object]:
+        return {
+            "state": mail.state,
+            "sent_parts": mail.sent_parts,
+            "parts": mail.parts,
+            "stored_min": mail.stored_min,
+            "replicas": mail.replicas,
+            "note": mail.note,
+        }
+
+    def _change(self, mail: OutgoingMail) -> Change:
+        return Update("mails", {"id": mail.id}, self._columns(mail))
+
+    def _emit(self, mail: OutgoingMail) -> Emit:
+        return Emit(
+            MailState(
+                mail.id,
+                mail.state,
+                mail.sent_parts,
+                mail.parts,
+                mail.stored_min,
+                mail.replicas,
+                mail.note,
+            )
+        )

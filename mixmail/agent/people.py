@@ -1,0 +1,230 @@
+"""Identities, their prekeys, inbox queues and published profiles; contacts and their profiles.
+
+Each identity publishes a profile (docs/protocol/people.md) under both sub-kinds for the present week
+and again whenever it changes: a new prekey with the week, a new inbox queue with each day the owner is
+online.  A contact's profile is looked up under both sub-kinds, in this week's place and the last one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from mixmail.boxes.query import Answer, QueryOp
+from mixmail.boxes.record import Record, key_field
+from mixmail.boxes.status import Status
+from mixmail.effects import Change, Delete, Effect, Emit, Persist, Put, Update
+from mixmail.errors import RemoteProtocolError, UserError
+from mixmail.mail.address import Address
+from mixmail.mail.identity import Identity, Prekey, week_of
+from mixmail.mail.profile import Profile, open_profile, profile_key, seal_profile
+from mixmail.params import day_of
+
+from .context import Context
+from .events import ContactsChanged
+from .model import Contact, Inbox, Person
+from .queries import Task
+
+KINDS = (0, 1)
+
+
+def nameless(address: Address) -> str:
+    """How a contact is shown whose name nobody has given yet."""
+    return address.text[:12]
+
+
+class People:
+    """Who we are and whom we know.  `on_profile` is called when a contact's profile has come."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._state = context.state
+        self._day = -1
+        self._unpublished: dict[tuple[str, int], Record] = {}
+        self._sequence: dict[tuple[str, int], int] = {}
+        self._publishing: set[tuple[str, int]] = set()
+        self._lookups: dict[str, float] = {}
+        self.on_profile: Callable[[float], list[Effect]] = lambda now: []
+
+    # own identities
+
+    def create_identity(self, name: str, now: float) -> list[Effect]:
+        """Make an identity with its first prekey and inbox, and publish its profile."""
+        name = name.strip()
+        if not name:
+            raise UserError("A name cannot be empty; give the name your correspondents shall see.", "name")
+        if len(name.encode()) > 64:
+            raise UserError("That name is too long; use at most 64 bytes.", "name")
+        identity = Identity(self._context.rng.bytes(32))
+        person = Person(identity.address.text, name, identity, now)
+        self._state.people[person.id] = person
+        change = Put("identities", person.row())
+        return [Persist((change, *self._renew(person, now)), "identity"), *self._publish(person, now)]
+
+    def refresh(self, now: float) -> list[Effect]:
+        """Once a day: new inbox queues and, with the week, new prekeys; publish them."""
+        today = day_of(now)
+        if today == self._day:
+            return []
+        self._day = today
+        effects: list[Effect] = []
+        for person in self._state.people.values():
+            changes = self._renew(person, now)
+            if changes:
+                effects.append(Persist(tuple(changes), "identity"))
+            effects.extend(self._publish(person, now))
+        return effects
+
+    def _renew(self, person: Person, now: float) -> list[Change]:
+        today, params = day_of(now), self._context.params
+        week = week_of(today)
+        changes: list[Change] = []
+        if week not in person.prekeys:
+            prekey = Prekey(week, self._context.rng.bytes(32))
+            person.prekeys[week] = prekey
+            changes.append(Put("prekeys", {"identity": person.id, "week": week, "seed": prekey.seed}))
+        oldest = week_of(today - params.prekey_keep_days)
+        for old in [week for week in person.prekeys if week < oldest]:
+            del person.prekeys[old]
+            changes.append(Delete("prekeys", {"identity": person.id, "week": old}))
+        if not person.inboxes or person.inboxes[-1].day != today:
+            inbox = Inbox(person.id, self._context.rng.bytes(16), today)
+            person.inboxes.append(inbox)
+            changes.append(Put("inboxes", inbox.row()))
+        while person.inboxes[0].day < today - params.mail_class - params.prekey_days:
+            gone = person.inboxes.pop(0)
+            changes.append(Delete("inboxes", {"identity": person.id, "salt": gone.salt}))
+        return changes
+
+    def _publish(self, person: Person, now: float) -> list[Effect]:
+        params, today = self._context.params, day_of(now)
+        week = week_of(today)
+        prekey = person.prekeys[week]
+        profile = Profile(
+            week,
+            prekey.private.public,
+            prekey.x25519_public,
+            person.identity.x25519_public,
+            person.name,
+            params.stranger_bits,
+            person.inboxes[-1].salt,
+        )
+        effects: list[Effect] = []
+        for kind in KINDS:
+            # Time in seconds only grows, over restarts as well: the newest profile wins at its homes.
+            sequence = max(int(now), self._sequence.get((person.id, kind), 0) + 1)
+            self._sequence[person.id, kind] = sequence
+            record = seal_profile(
+                person.identity, profile, kind, today, sequence, params.mail_class, self._context.rng
+            )
+            effects.extend(self._context.with_stamp(record, partial(self._ready, person.id, kind), now))
+        return effects
+
+    def _ready(self, person: str, kind: int, record: Record, now: float) -> list[Effect]:
+        self._unpublished[person, kind] = record
+        return []
+
+    def next_write(self, now: float) -> Task | None:
+        """The WRITE of a profile that is not yet stored by the quorum."""
+        waiting = [place for place in self._unpublished if place not in self._publishing]
+        if not waiting:
+            return None
+        place = self._context.rng.choice(waiting)
+        record = self._unpublished[place]
+        self._publishing.add(place)
+        raw = record.pack()
+
+        def ended(answer: Answer | None, later: float) -> list[Effect]:
+            self._publishing.discard(place)
+            stored = answer is not None and answer.n >= self._context.quorum(later)
+            if stored and self._unpublished.get(place) is record:
+                del self._unpublished[place]
+            return []
+
+        return Task(QueryOp.WRITE, 0, lambda _: raw, ended, real=True)
+
+    # contacts
+
+    def add_contact(self, text: str, name: str, now: float) -> list[Effect]:
+        """Add an address to the book; UserError if it is none or is there already."""
+        address = Address.parse(text)
+        if address.text in self._state.contacts:
+            known = self._state.contacts[address.text].name
+            raise UserError(f"That address is in the address book already, as {known}.", "known-contact")
+        return self.learn(address, name.strip() or nameless(address), now)
+
+    def learn(self, address: Address, name: str, now: float) -> list[Effect]:
+        """Add a contact, ours or one who wrote first, and look its profile up."""
+        contact = Contact(address.text, name, address, now)
+        self._state.contacts[contact.id] = contact
+        self._lookups[contact.id] = now
+        return [Persist((Put("contacts", contact.row()),), "contact"), Emit(ContactsChanged(contact.id))]
+
+    def contact(self, contact: str) -> Contact:
+        """The contact with this id; UserError if there is none."""
+        try:
+            return self._state.contacts[contact]
+        except KeyError:
+            raise UserError("There is no such contact; add the address first.", "unknown-contact") from None
+
+    def rename_contact(self, contact: str, name: str) -> list[Effect]:
+        """Show a contact under another name."""
+        known = self.contact(contact)
+        if not name.strip():
+            raise UserError("A name cannot be empty.", "name")
+        known.name = name.strip()
+        change = Update("contacts", {"id": contact}, {"name": known.name})
+        return [Persist((change,), "contact"), Emit(ContactsChanged(contact))]
+
+    def remove_contact(self, contact: str) -> list[Effect]:
+        """Forget a contact and its sessions; mails already here stay."""
+        self.contact(contact)
+        if any(mail.contact == contact for mail in self._state.outbox.values()):
+            raise UserError("A mail to this contact is still in the outbox; cancel it or wait.", "busy")
+        del self._state.contacts[contact]
+        self._lookups.pop(contact, None)
+        for session in [s for s in self._state.sessions.values() if s.contact == contact]:
+            del self._state.sessions[session.id]
+        changes = (Delete("contacts", {"id": contact}), Delete("sessions", {"contact": contact}))
+        return [Persist(changes, "contact"), Emit(ContactsChanged(contact))]
+
+    def fresh_profile(self, contact: Contact, now: float) -> Profile | None:
+        """The contact's profile if it is recent enough to write to; else starts a look-up."""
+        if contact.profile is not None and week_of(day_of(now)) - contact.profile_week <= 1:
+            return contact.profile
+        self._lookups.setdefault(contact.id, now)
+        return None
+
+    def next_lookup(self, now: float) -> Task | None:
+        """The READ of a wanted profile, if one is due."""
+        due = [contact for contact, when in self._lookups.items() if when <= now]
+        if not due:
+            return None
+        contact = self._state.contacts[self._context.rng.choice(due)]
+        # Both sub-kinds in this week's place, then both in last week's, and so on in turn.
+        kind, back = contact.asked % 2, (contact.asked // 2) % 2
+        contact.asked += 1
+        week = week_of(day_of(now)) - back
+        self._lookups[contact.id] = now + self._context.params.rto
+        key = profile_key(contact.address, week, kind)
+        ended = partial(self._looked_up, contact, week, kind)
+        return Task(QueryOp.READ, 0, lambda _: key_field(key), ended, real=True)
+
+    def _looked_up(
+        self, contact: Contact, week: int, kind: int, answer: Answer | None, now: float
+    ) -> list[Effect]:
+        if contact.id not in self._lookups:
+            return []
+        try:
+            if answer is None or answer.status is not Status.OK:
+                raise RemoteProtocolError("no profile here")
+            profile = open_profile(contact.address, Record.parse(answer.field), week, kind)
+        except RemoteProtocolError:
+            wait = self._context.params.slot * self._context.params.slot_shares
+            self._lookups[contact.id] = now + self._context.rng.exponential(wait)
+            return []
+        del self._lookups[contact.id]
+        contact.profile, contact.profile_raw, contact.profile_week = profile, profile.pack(), week
+        changes = (Put("contacts", contact.row()),)
+        found: list[Effect] = [Persist(changes, "contact.profile"), Emit(ContactsChanged(contact.id))]
+        return found + self.on_profile(now)

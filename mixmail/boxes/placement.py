@@ -1,0 +1,22 @@
+"""Which nodes are the homes of a key (docs/protocol/store.md, "Placement").
+
+Everybody knows all nodes, so everybody computes the same homes without asking anyone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from mixmail.crypto import hashing
+
+
+def score(storage_id: bytes, key: bytes) -> bytes:
+    """BLAKE2b-256(storage_id | key): the lower, compared as bytes, the nearer."""
+    return hashing.blake2b(storage_id + key)
+
+
+def ranking(key: bytes, nodes: Iterable[tuple[bytes, bytes]], limit: int) -> list[bytes]:
+    """The node ids of the `limit` nearest of `nodes` (pairs storage_id, node_id), nearest first."""
+    scored = ((score(storage_id, key), node_id) for storage_id, node_id in nodes)
+    return [node_id for _, node_id in heapq.nsmallest(limit, scored)]

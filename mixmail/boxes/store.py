@@ -1,0 +1,112 @@
+"""The store of a home: its interface and its pure rules (docs/protocol/store.md, "A home's rules").
+
+Two implementations keep to the same contract (tests/units/test_boxes_store_contract.py):
+`mixmail.storage.node_db.NodeDatabase` and `mixmail.testing.MemoryStore`.
+
+Rules
+- A store takes records that were checked (`record.validate`, `stamp.check`) and decides only which
+  of two records stays.  An expired record counts as absent in `put` and `queue_add`, whether or not
+  `expire` has run.
+- BOX, TOMBSTONE and MUTABLE records: one per key.  QUEUE entries: a list per key, apart from them.
+- A queue is ordered by `Record.position`; the cursor of `queue_list` is such a position.
+- An entry that was deleted does not come back before its expiry, and its sender is told OK, as if
+  it were still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from mixmail.boxes.record import Record, RecordType
+from mixmail.boxes.status import Status
+
+# when two types meet at one key in repair, the earlier stays
+_TYPE_ORDER = (RecordType.TOMBSTONE, RecordType.BOX, RecordType.MUTABLE)
+
+
+class RecordStore(Protocol):
+    """What a home needs from its disk.  Every call is durable when it returns.
+
+    Days count from 1970-01-01 UTC and never go back.  `get` and `queue_list` may still give what
+    expired after the last `expire`.
+    """
+
+    def put(self, record: Record, today: int) -> Status:
+        """Keep a BOX, TOMBSTONE or MUTABLE record.
+
+        `decide(what is there and not expired, record)`; EXPIRED for an expired record, REFUSED for
+        a QUEUE entry.
+        """
+
+    def get(self, key: bytes) -> Record | None:
+        """The BOX, TOMBSTONE or MUTABLE record at `key`."""
+
+    def queue_add(self, record: Record, today: int, limit: int) -> Status:
+        """Keep a QUEUE entry, at most `limit` of one key; the last by position gives way.
+
+        EXPIRED for an expired record, REFUSED for another type; OK if an entry with this id was
+        deleted and has not expired since; else `decide_entry(entry with this id, record)`: OK, or
+        STORED in the place of the other.  FULL if the entry would be the one to give way.
+        """
+
+    def queue_list(self, key: bytes, after: bytes, limit: int) -> list[Record]:
+        """At most `limit` entries whose position is greater than `after`, in order of position.
+
+        `after` is a `Record.position`, 32 zero bytes from the start.
+        """
+
+    def queue_delete(self, key: bytes, entry_id: bytes) -> Status:
+        """Delete an entry and remember its id until its expiry.
+
+        OK if it was there or is (until the next `expire`) remembered as deleted, NOT_FOUND else.
+        """
+
+    def expire(self, today: int) -> int:
+        """Drop what has expired, remembered ids too; the number of records and entries dropped."""
+
+    def count(self) -> dict[str, int]:
+        """How many "records", "entries" and "deleted" (remembered ids) there are."""
+
+
+def decide(old: Record | None, new: Record, *, repair: bool = False) -> Status:
+    """Whether `new` takes the place of `old` at one key.
+
+    OK: identical, nothing to do.  STORED: `new` stays.  EXISTS: `old` stays.  Against a client
+    (`repair` False) a home keeps its own wherever the order of the two is not given by what their
+    owner signed; in repair all homes come to the same record, whatever the order of arrival.
+    """
+    if old is None:
+        return Status.STORED
+    if old.identical(new):
+        return Status.OK
+    if old.type is not new.type:
+        wins = new.type is RecordType.TOMBSTONE or (
+            repair
+            and old.type is not RecordType.TOMBSTONE
+            and _TYPE_ORDER.index(new.type) < _TYPE_ORDER.index(old.type)
+        )
+    elif new.seq != old.seq:
+        wins = new.seq > old.seq
+    else:
+        wins = repair and (new.body_hash, new.meta) < (old.body_hash, old.meta)
+    return Status.STORED if wins else Status.EXISTS
+
+
+def decide_entry(old: Record | None, new: Record) -> Status:
+    """The same for two QUEUE entries of one id: more work stays (STORED), else nothing to do (OK)."""
+    return Status.STORED if old is None or new.bits > old.bits else Status.OK
+
+
+def summary(statuses: Iterable[Status]) -> Status:
+    """One status for what several homes said to one write.
+
+    EXISTS if any home has another record; else OK if all that acknowledge had it already; else
+    STORED if any acknowledges; else the lowest refusal; TRY_LATER if nobody answered.
+    """
+    said = set(statuses)
+    if Status.EXISTS in said:
+        return Status.EXISTS
+    if Status.STORED in said:
+        return Status.STORED
+    return min(said, default=Status.TRY_LATER)

@@ -1,0 +1,389 @@
+"""The control API over a running daemon."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import inlineCallbacks
+
+import mixmail
+from mixmail.agent import commands
+from mixmail.agent.events import ContactsChanged, MailArrived, MailState
+from mixmail.agent.model import Contact, Person
+from mixmail.agent.tables import Row
+from mixmail.control import types
+from mixmail.daemon.service import Daemon
+from mixmail.effects import Delete, Put, Update
+from mixmail.errors import UserError
+from mixmail.mail import message
+from mixmail.mail.address import Address
+
+SMALL_NETWORK = 50  # below so many nodes the anonymity set is the number of people, and is said so
+
+Publish = Callable[[str, types.Shape], None]
+
+
+class DaemonBackend:
+    """Implements `mixmail.control.backend.Backend`; `stop` ends the process."""
+
+    def __init__(self, daemon: Daemon, stop: Callable[[], None]) -> None:
+        self._daemon = daemon
+        self._stop = stop
+
+    def publish_to(self, publish: Publish) -> None:
+        """Send the cores' events on to the clients."""
+
+        def heard(event: Any) -> None:
+            match event:
+                case MailArrived():
+                    shape = types.MailNewEvent(
+                        id=event.mail, contact_name=event.contact_name, subject=event.subject
+                    )
+                    publish("mail.new", shape)
+                case MailState():
+                    publish("mail.state", _state_event(event))
+                case ContactsChanged():
+                    publish("contacts.changed", types.Empty())
+
+        self._daemon.listeners.append(heard)
+        self._publish = publish
+
+    # connection
+
+    def hello(self, params: types.HelloParams) -> types.Hello:
+        """What this daemon is."""
+        network = self._daemon.network
+        return types.Hello(
+            api=types.API_VERSION,
+            version=mixmail.__version__,
+            network=network.hash.hex()[:16],
+            preset=network.parameters.name,
+            anonymous=network.parameters.anonymous,
+            node_id=self._daemon.node.node_id.hex(),
+            has_identity=bool(self._people()) or self._daemon.locked,
+            locked=self._daemon.locked,
+        )
+
+    @inlineCallbacks
+    def unlock(self, params: types.UnlockParams) -> Any:
+        """Open the profile."""
+        yield self._daemon.unlock(params.passphrase)
+        self._publish("identity.changed", types.Empty())
+        return types.Empty()
+
+    @inlineCallbacks
+    def status(self, params: types.Empty) -> Any:
+        """The node and its network now."""
+        daemon = self._daemon
+        stored = yield daemon.stored_records()
+        now, parameters = daemon.now(), daemon.network.parameters
+        known = len(daemon.view.eligible(now))
+        counters = daemon.links.counters
+        return types.Status(
+            peers=len(daemon.links.peers()),
+            known_nodes=known,
+            small_network=known if known < SMALL_NETWORK else None,
+            slot_s=parameters.slot,
+            next_slot_s=max(0.0, daemon.agent.next_slot - now),
+            waiting=daemon.agent.packets_waiting,
+            pool=daemon.node.waiting,
+            packets_relayed=daemon.node.stats["mix.out"],
+            packets_sent=counters.frames_out[1],
+            packets_received=counters.frames_in[1],
+            queries_sent=daemon.agent.queries_sent,
+            queries_answered=daemon.agent.queries_answered,
+            queries_lost=daemon.agent.queries_lost,
+            uptime_s=now - daemon.started_at,
+            preset=parameters.name,
+            anonymous=parameters.anonymous,
+            warnings=[daemon.trouble] if daemon.trouble else [],
+            stored_records=stored,
+            delivery_s=delivery_estimate(parameters),
+        )
+
+    # people
+
+    def _people(self) -> dict[str, Person]:
+        return self._daemon.agent.state.people
+
+    def identity_list(self, params: types.Empty) -> list[types.Identity]:
+        """Own identities."""
+        return [types.Identity(id=p.id, name=p.name, address=p.id) for p in self._people().values()]
+
+    @inlineCallbacks
+    def identity_create(self, params: types.IdentityCreateParams) -> Any:
+        """A new identity, and a passphrase for the profile if one is given."""
+        known = set(self._people())
+        yield self._daemon.command(commands.CreateIdentity(params.name))
+        if params.passphrase:
+            yield self._daemon.set_passphrase(params.passphrase)
+        self._publish("identity.changed", types.Empty())
+        return next(
+            types.Identity(id=p.id, name=p.name, address=p.id)
+            for p in self._people().values()
+            if p.id not in known
+        )
+
+    def contact_list(self, params: types.Empty) -> list[types.Contact]:
+        """The address book by name."""
+        contacts = sorted(self._daemon.agent.state.contacts.values(), key=lambda c: c.name.lower())
+        return [_contact(contact) for contact in contacts]
+
+    @inlineCallbacks
+    def contact_add(self, params: types.ContactAddParams) -> Any:
+        """Add an address."""
+        address = Address.parse(params.address)
+        yield self._daemon.command(commands.AddContact(params.address, params.name))
+        return _contact(self._daemon.agent.state.contacts[address.text])
+
+    @inlineCallbacks
+    def contact_rename(self, params: types.ContactRenameParams) -> Any:
+        """Another name."""
+        yield self._daemon.command(commands.RenameContact(params.id, params.name))
+        return types.Empty()
+
+    @inlineCallbacks
+    def contact_remove(self, params: types.IdParams) -> Any:
+        """Out of the address book."""
+        yield self._daemon.command(commands.RemoveContact(params.id))
+        return types.Empty()
+
+    # mail
+
+    @inlineCallbacks
+    def mail_list(self, params: types.MailListParams) -> Any:
+        """One page of a folder, newest first."""
+        total, unread, rows = yield self._daemon.in_profile(
+            lambda profile: profile.list_mails(params.folder, params.offset, params.limit, params.search)
+        )
+        return types.MailPage(total=total, unread=unread, mails=[_summary(row) for row in rows])
+
+    @inlineCallbacks
+    def _row(self, mail_id: str) -> Any:
+        row = yield self._daemon.in_profile(lambda profile: profile.get_mail(mail_id))
+        if row is None:
+            raise UserError("There is no such mail; it may have been deleted.", "unknown-mail")
+        return row
+
+    @inlineCallbacks
+    def mail_read(self, params: types.IdParams) -> Any:
+        """One mail, opened."""
+        row = yield self._row(params.id)
+        mail = message.parse(row["eml"])
+        person = self._people().get(row["identity"])
+        own = person.name if person else ""
+        incoming = row["folder"] == "inbox"
+        return types.Mail(
+            summary=_summary(row, len(mail.attachments)),
+            text=mail.text,
+            attachments=[
+                types.AttachmentInfo(index=index, name=one.name, type=one.type, size=len(one.data))
+                for index, one in enumerate(mail.attachments)
+            ],
+            from_name=row["contact_name"] if incoming else own,
+            to_name=own if incoming else row["contact_name"],
+        )
+
+    @inlineCallbacks
+    def mail_attachment(self, params: types.MailAttachmentParams) -> Any:
+        """One attachment's bytes."""
+        row = yield self._row(params.id)
+        attachments = message.parse(row["eml"]).attachments
+        if not 0 <= params.index < len(attachments):
+            raise UserError(f"The mail has no attachment {params.index}.", "unknown-attachment")
+        one = attachments[params.index]
+        return types.Attachment(name=one.name, type=one.type, data=one.data)
+
+    @inlineCallbacks
+    def mail_mark(self, params: types.MailMarkParams) -> Any:
+        """Read or unread."""
+        yield self._row(params.id)
+        change = Update("mails", {"id": params.id}, {"unread": int(params.unread)})
+        yield self._daemon.in_profile(lambda profile: profile.apply((change,)))
+        return types.Empty()
+
+    @inlineCallbacks
+    def mail_delete(self, params: types.IdParams) -> Any:
+        """Delete for good; a mail of the outbox has to be cancelled instead."""
+        row = yield self._row(params.id)
+        if row["folder"] == "outbox":
+            yield self._daemon.command(commands.CancelMail(params.id))
+        else:
+            change = Delete("mails", {"id": params.id})
+            yield self._daemon.in_profile(lambda profile: profile.apply((change,)))
+        return types.Empty()
+
+    @inlineCallbacks
+    def mail_cancel(self, params: types.IdParams) -> Any:
+        """Take a queued mail back."""
+        yield self._daemon.command(commands.CancelMail(params.id))
+        return types.Empty()
+
+    @inlineCallbacks
+    def mail_send(self, params: types.MailSendParams) -> Any:
+        """Into the outbox; answers when it is on disk."""
+        attachments = tuple(message.Attachment(one.name, one.type, one.data) for one in params.attachments)
+        in_reply_to = None
+        if params.in_reply_to:
+            answered = yield self._row(params.in_reply_to)
+            in_reply_to = message.parse(answered["eml"]).message_id
+        person = self._sender(params.identity)
+        mail = message.Mail(
+            message_id=self._daemon.rng.bytes(message.MESSAGE_ID_BYTES),
+            subject=params.subject,
+            text=params.text,
+            sent_minute=int(self._daemon.now()),
+            from_name=person.name,
+            in_reply_to=in_reply_to,
+            attachments=attachments,
+        )
+        sent = yield self._send(params.to, person, mail)
+        return sent
+
+    @inlineCallbacks
+    def mail_send_eml(self, params: types.MailSendEmlParams) -> Any:
+        """An RFC 5322 message, cleaned of what gives the sender away."""
+        person = self._sender(None)
+        mail = dataclasses.replace(
+            message.import_eml(params.data),
+            message_id=self._daemon.rng.bytes(message.MESSAGE_ID_BYTES),
+            from_name=person.name,
+            in_reply_to=None,
+        )
+        sent = yield self._send(params.to, person, mail)
+        return sent
+
+    @inlineCallbacks
+    def _send(self, to: str, person: Person, mail: message.Mail) -> Any:
+        contact = yield self._recipient(to)
+        yield self._daemon.command(commands.SendMail(contact, person.id, message.compose(mail)))
+        return types.Id(id=mail.message_id.hex())
+
+    def _sender(self, identity: str | None) -> Person:
+        people = self._people()
+        if self._daemon.locked:
+            raise UserError("The profile is locked: unlock it with its passphrase first.", "locked")
+        if not people:
+            raise UserError("You have no identity yet: create one first (mixmail id new NAME).", "no-identity")
+        if identity is None:
+            return next(iter(people.values()))
+        if identity not in people:
+            raise UserError("There is no such identity; see 'mixmail id list'.", "no-identity")
+        return people[identity]
+
+    @inlineCallbacks
+    def _recipient(self, to: str) -> Any:
+        """The contact meant by an id, a name or an address; a new address is added to the book."""
+        contacts = self._daemon.agent.state.contacts
+        if to in contacts:
+            return to
+        named = [contact.id for contact in contacts.values() if contact.name.lower() == to.strip().lower()]
+        if len(named) == 1:
+            return named[0]
+        if len(named) > 1:
+            raise UserError(f"{len(named)} contacts are called {to}: give the address.", "ambiguous")
+        if not to.strip().lower().startswith(("mix1", "mixmail:")):
+            raise UserError(
+                f"Nobody called {to} is in the address book: add the contact first, or give an address "
+                "(mix1…).",
+                "unknown-contact",
+            )
+        address = Address.parse(to)
+        if address.text not in contacts:
+            yield self._daemon.command(commands.AddContact(address.text, ""))
+        return address.text
+
+    # drafts
+
+    @inlineCallbacks
+    def draft_save(self, params: types.DraftSaveParams) -> Any:
+        """Keep a draft."""
+        row = {
+            "id": params.id or self._daemon.rng.bytes(8).hex(),
+            "recipient": params.to,
+            "subject": params.subject,
+            "text": params.text,
+            "in_reply_to": params.in_reply_to or "",
+            "saved": time.time(),
+        }
+        yield self._daemon.in_profile(lambda profile: profile.apply((Put("drafts", row),)))
+        return types.Id(id=str(row["id"]))
+
+    @inlineCallbacks
+    def draft_list(self, params: types.Empty) -> Any:
+        """Newest first."""
+        rows = yield self._daemon.in_profile(lambda profile: profile.rows("drafts"))
+        return [
+            types.Draft(
+                id=row["id"],
+                to=row["recipient"],
+                subject=row["subject"],
+                text=row["text"],
+                date=row["saved"],
+                in_reply_to=row["in_reply_to"] or None,
+            )
+            for row in sorted(rows, key=lambda row: -row["saved"])
+        ]
+
+    @inlineCallbacks
+    def draft_delete(self, params: types.IdParams) -> Any:
+        """Drop a draft."""
+        change = Delete("drafts", {"id": params.id})
+        yield self._daemon.in_profile(lambda profile: profile.apply((change,)))
+        return types.Empty()
+
+    def shutdown(self, params: types.Empty) -> types.Empty:
+        """End the daemon, after the answer has gone out."""
+        self._stop()
+        return types.Empty()
+
+
+def delivery_estimate(params: Any) -> float:
+    """Seconds from send to shown for a contact with recent traffic: a write slot, a poll, two ways."""
+    write = params.slot * params.slot_shares / params.write_share
+    polls = 1 - (params.write_share + params.follow_share) / params.slot_shares
+    poll = params.slot / (polls * params.hot_weight * (1 - params.next_index_poll))
+    way = params.mean_delay * (params.mixes + params.courier_delay_fraction)
+    return float(write + poll + 3 * way)
+
+
+def _contact(contact: Contact) -> types.Contact:
+    return types.Contact(
+        id=contact.id, name=contact.name, address=contact.id, last_traffic=contact.last_traffic or None
+    )
+
+
+def _summary(row: Row, attachments: int = 0) -> types.MailSummary:
+    return types.MailSummary(
+        id=row["id"],
+        folder=row["folder"],
+        contact=row["contact"] or None,
+        contact_name=row["contact_name"],
+        subject=row["subject"],
+        date=row["date"],
+        size=row["size"],
+        unread=bool(row["unread"]),
+        state=row["state"],
+        sent_parts=row["sent_parts"],
+        parts=row["parts"],
+        stored_min=row["stored_min"],
+        replicas=row["replicas"],
+        in_reply_to=row["in_reply_to"] or None,
+        note=row["note"],
+        attachments=attachments,
+    )
+
+
+def _state_event(event: MailState) -> types.MailStateEvent:
+    return types.MailStateEvent(
+        id=event.mail,
+        state=event.state,  # type: ignore[arg-type]
+        sent_parts=event.sent_parts,
+        parts=event.parts,
+        stored_min=event.stored_min,
+        replicas=event.replicas,
+        note=event.note,
+    )

@@ -1,0 +1,1 @@
+"""Floor 5: the Twisted services around the cores: home folder, clock, effects, links, threads, devnet."""

@@ -1,0 +1,196 @@
+"""A private network on this machine: its homes, its processes.
+
+    FOLDER/you          the user's home
+    FOLDER/echo         a correspondent that answers each mail: an ordinary node and identity
+    FOLDER/node-01 ...  the other nodes, hosted by one process or by one each
+
+Every node has its own keys, databases and TLS links on loopback.  A process is known by the lock that it
+holds on its home, so nothing here can end a process that it did not start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixmail.daemon.home import NodeConfig, NodeHome, solve_keys
+from mixmail.directory.network_file import NetworkFile, Seed
+from mixmail.errors import UserError
+from mixmail.link import certificate
+from mixmail.params import DEMO, Network, day_of
+from mixmail.randomness import Randomness, SystemRandomness
+
+NODES = 12
+SEEDS = 3
+STOP_LIMIT = 20.0  # seconds until a process that does not end by itself is killed
+PAUSE = 0.05
+ADDRESS_FILE = "address.txt"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One node: `pid` is None if it is down."""
+
+    name: str
+    pid: int | None
+    endpoint: str
+
+
+def names(nodes: int = NODES) -> list[str]:
+    """The folders of the network, the hosted nodes first."""
+    return [*(f"node-{number:02}" for number in range(1, nodes - 1)), "echo", "you"]
+
+
+def create(folder: Path, nodes: int = NODES, rng: Randomness | None = None) -> None:
+    """Make the homes of a new network; each gets its keys and knows the first nodes as seeds."""
+    rng = rng or SystemRandomness()
+    now = time.time()
+    network = Network(rng.bytes(32), day_of(now), DEMO)
+    for name in names(nodes):
+        home = NodeHome(folder / name)
+        home.save_keys(solve_keys(network, home.load_keys(), now, rng))
+        certificate.load_or_make(home.path)
+        home.write_config(NodeConfig(echo=name == "echo"))
+    _set_seeds(folder, network)
+
+
+def _set_seeds(folder: Path, network: Network) -> None:
+    """Give the seeds free ports and tell everybody."""
+    seeds = []
+    ports = _free_ports(SEEDS)
+    present = [path.name for path in sorted(folder.iterdir()) if (path / "node.key").exists()]
+    for name, port in zip(_hosted(present)[:SEEDS], ports, strict=True):
+        home = NodeHome(folder / name)
+        keys = home.load_keys()
+        if keys is None:
+            raise UserError(f"{home.path} has no key: delete {folder} and start again.", "devnet")
+        home.write_config(NodeConfig(listen=f"tcp:{port}:interface=127.0.0.1"))
+        link = certificate.load(home.path)
+        seeds.append(Seed(f"tcp:host=127.0.0.1:port={port}", link.hash, keys.node_id))
+    file = NetworkFile(network.network_id, network.birth_day, network.parameters.name, tuple(seeds))
+    for name in present:
+        NodeHome(folder / name).write_network_file(file)
+
+
+def _hosted(present: list[str]) -> list[str]:
+    return [name for name in present if name.startswith("node-")]
+
+
+def up(
+    folder: Path, processes: bool, say: Say, nodes: int = NODES, without: tuple[str, ...] = ()
+) -> None:
+    """Start what does not run yet; returns when the processes are started, not when links stand.
+
+    `processes`: one process for each node, else one for all hosted nodes.  `without` leaves nodes down.
+    """
+    if not (folder / "you" / "network.toml").exists():
+        say(f"making a private network of {nodes} nodes in {folder}")
+        create(folder, nodes)
+    present = sorted(path.name for path in folder.iterdir() if (path / "node.key").exists())
+    down_now = [name for name in present if NodeHome(folder / name).holder() is None and name not in without]
+    if len(down_now) == len(present) and not _ports_free(folder):
+        say("a port of the network is taken by another program: choosing others")
+        _set_seeds(folder, NodeHome(folder / "you").network_file().network())
+    hosted = _hosted(down_now)
+    if processes:
+        for name in hosted:
+            _spawn(folder / name, ["node", "--home", str(folder / name)])
+    elif hosted:
+        _spawn(folder / hosted[0], ["devnet", "host", *(str(folder / name) for name in hosted)])
+    for name in ("echo", "you"):
+        if name in down_now:
+            _spawn(folder / name, ["node", "--home", str(folder / name)])
+    if down_now:
+        say(f"starting {len(down_now)} nodes")
+
+
+def down(folder: Path, say: Say) -> None:
+    """End every process of the network and wait until all are gone."""
+    if not folder.exists():
+        say("nothing to stop: there is no private network here")
+        return
+    homes = [NodeHome(path) for path in sorted(folder.iterdir()) if (path / "node.key").exists()]
+    running = [home for home in homes if home.holder()]
+    if not running:
+        say("nothing to stop: the network is down")
+        return
+    say(f"stopping {len(running)} nodes")
+    stop_homes(running)
+
+
+def stop_homes(homes: list[NodeHome], sign: int = signal.SIGTERM) -> None:
+    """Send `sign` to the daemons of these homes and wait until they have let go."""
+    for pid in {pid for home in homes if (pid := home.holder())}:
+        os.kill(pid, sign)
+    deadline = time.monotonic() + STOP_LIMIT
+    while remaining := {pid for home in homes if (pid := home.holder())}:
+        if time.monotonic() > deadline:
+            for pid in remaining:
+                os.kill(pid, signal.SIGKILL)
+            deadline += STOP_LIMIT
+        time.sleep(PAUSE)
+
+
+def status(folder: Path) -> list[NodeStatus]:
+    """Each node and whether it runs."""
+    if not folder.exists():
+        return []
+    found = []
+    for path in sorted(folder.iterdir()):
+        if (path / "node.key").exists():
+            home = NodeHome(path)
+            found.append(NodeStatus(path.name, home.holder(), home.config().listen))
+    return found
+
+
+def echo_address(folder: Path) -> str | None:
+    """The address of echo, None before its first start is through."""
+    path = folder / "echo" / ADDRESS_FILE
+    return path.read_text().strip() if path.exists() else None
+
+
+def _spawn(home: Path, arguments: list[str]) -> None:
+    """Start `python -m mixmail ...` in a session of its own, so that closing the terminal does not end it."""
+    log = os.open(home / "node.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        subprocess.Popen(
+            [sys.executable, "-m", "mixmail", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _ports_free(folder: Path) -> bool:
+    """Whether the seeds' ports can be had."""
+    for seed in NodeHome(folder / "you").network_file().seeds:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", int(seed.endpoint.rpartition("port=")[2])))
+            except OSError:
+                return False
+    return True

@@ -1,0 +1,123 @@
+"""Drawing paths: three mixes in three layers, a courier, a proxy, and three mixes back.
+
+Every node is equally likely in its place, and everything is drawn by `rng`: a weight from claimed speed
+or age would be a weight that a liar can raise (docs/protocol/directory.md, "Paths").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mixmail.directory.descriptor import Descriptor
+from mixmail.directory.view import Layers, View
+from mixmail.errors import UserError
+from mixmail.params import NetworkParameters
+from mixmail.randomness import Randomness
+
+Mixes = tuple[Descriptor, Descriptor, Descriptor]
+
+
+class NetworkTooSmall(UserError):
+    """There are not enough other nodes for a path."""
+
+    def __init__(self, others: int, needed: int) -> None:
+        super().__init__(
+            f"Too few other nodes are known ({others}, and sending needs {needed}): "
+            "wait until more are heard of, or start more.",
+            code="network-small",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way of one query: `out` to `courier`, the link to `proxy`, `back` from the courier."""
+
+    out: Mixes
+    courier: Descriptor
+    proxy: Descriptor
+    back: Mixes
+
+
+def draw_route(view: View, own_id: bytes, now: float, rng: Randomness) -> Route:
+    """A fresh route for a query of the node (or leaf) `own_id`; NetworkTooSmall when there is none.
+
+    Never oneself.  With layers: no node twice among out + courier, nor among courier + back.  In small
+    networks only neighbours differ.  The proxy is any node but the courier.
+    """
+    others = _others(view, own_id, now)
+    layers = _layers(view, own_id, now)
+    if layers is not None:
+        out, back = _through(layers, rng), _through(layers, rng)
+        courier = _draw(others, (*out, *back), rng)
+    elif len(others) >= view.network.parameters.layered_from:
+        first, second, third, courier = rng.sample(others, 4)
+        out = (first, second, third)
+        fourth, fifth, sixth = rng.sample([item for item in others if item is not courier], 3)
+        back = (fourth, fifth, sixth)
+    else:
+        first, second, third, courier = _walk(others, None, 4, rng)
+        out = (first, second, third)
+        fourth, fifth, sixth = _walk(others, courier, 3, rng)
+        back = (fourth, fifth, sixth)
+    return Route(out, courier, _draw(others, (courier,), rng), back)
+
+
+def draw_loop(view: View, own_id: bytes, now: float, rng: Randomness) -> tuple[Descriptor, ...]:
+    """The way of a mix's own loop: the mixes of the layers after its own, then one more node.
+
+    The caller appends itself as the last hop.  A node without a layer (not eligible) takes all three
+    mixes.  NetworkTooSmall as in `draw_route`.
+    """
+    others = _others(view, own_id, now)
+    own_layer = view.layer_of(own_id, now)
+    start = 0 if own_layer is None else own_layer + 1
+    layers = _layers(view, own_id, now)
+    if layers is not None:
+        mixes = tuple(rng.choice(layer) for layer in layers[start:])
+        return (*mixes, _draw(others, mixes, rng))
+    count = view.network.parameters.mixes - start + 1
+    if len(others) >= view.network.parameters.layered_from:
+        return tuple(rng.sample(others, count))
+    return tuple(_walk(others, None, count, rng))
+
+
+def _others(view: View, own_id: bytes, now: float) -> tuple[Descriptor, ...]:
+    others = tuple(item for item in view.eligible(now) if item.node_id != own_id)
+    needed = view.network.parameters.route_min
+    if len(others) < needed:
+        raise NetworkTooSmall(len(others), needed)
+    return others
+
+
+def _layers(view: View, own_id: bytes, now: float) -> Layers | None:
+    """The layers without oneself, or None when the network is too small for them."""
+    params: NetworkParameters = view.network.parameters
+    first, second, third = (
+        tuple(item for item in layer if item.node_id != own_id) for layer in view.layers(now)
+    )
+    sizes = len(first), len(second), len(third)
+    if sum(sizes) < params.layered_from or min(sizes) < params.layer_min:
+        return None
+    return first, second, third
+
+
+def _through(layers: Layers, rng: Randomness) -> Mixes:
+    first, second, third = (rng.choice(layer) for layer in layers)
+    return first, second, third
+
+
+def _draw(nodes: Sequence[Descriptor], without: Sequence[Descriptor], rng: Randomness) -> Descriptor:
+    taken = {item.node_id for item in without}
+    return rng.choice([item for item in nodes if item.node_id not in taken])
+
+
+def _walk(
+    nodes: Sequence[Descriptor], before: Descriptor | None, count: int, rng: Randomness
+) -> list[Descriptor]:
+    """`count` uniform draws of which no two neighbours are equal, nor the first equal to `before`."""
+    walk: list[Descriptor] = []
+    for _ in range(count):
+        before = _draw(nodes, () if before is None else (before,), rng)
+        walk.append(before)
+    return walk

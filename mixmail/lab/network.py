@@ -1,0 +1,288 @@
+"""A whole network on a virtual clock: nodes and agents that ship, links that delay, lose and break.
+
+    lab = LabNetwork(params, nodes=12, seed=1)
+    lab.start()
+    alice, bob = lab.host(0), lab.host(1)
+    ...
+    lab.run(60.0, until=lambda: ...)
+
+The trace is the sequence of events (time, node, what, kind or size, mail) and never holds
+ciphertext, so two runs with one seed have equal traces although KEM encapsulation is fresh each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from mixmail.agent import events as agent_events
+from mixmail.agent.core import Agent, Command
+from mixmail.agent.tables import Row, Rows, apply_change
+from mixmail.directory import puzzle
+from mixmail.directory.view import Checks, View
+from mixmail.effects import Done, Effect, Emit, Frame, Offload, Persist, Send
+from mixmail.node import commands as node_commands
+from mixmail.node import events as node_events
+from mixmail.node.core import Node
+from mixmail.node.keys import NodeKeys
+from mixmail.params import DAY, GEOMETRY, Network, NetworkParameters, day_of
+from mixmail.randomness import Randomness
+from mixmail.testing import MemoryStore, SeededRandomness
+
+from .scheduler import Scheduler
+
+START = 20_000.0 * DAY + 40_000.0
+"""Some noon, far from the turn of an epoch."""
+
+PUZZLE_ATTEMPTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEvent:
+    """Something an observer of the lab sees."""
+
+    time: float
+    node: int
+    what: str
+    number: int
+    mail: str
+
+
+@dataclass(slots=True)
+class Links:
+    """How frames travel: latency uniform in [low, high] seconds, each lost with this probability."""
+
+    low: float = 0.005
+    high: float = 0.050
+    loss: float = 0.0
+
+
+@dataclass
+class LabHost:
+    """One machine: a node with its agent, and what survives a crash of them."""
+
+    number: int
+    keys: NodeKeys
+    node_id: bytes
+    rng: Randomness
+    store: MemoryStore
+    tables: dict[str, dict[tuple[Any, ...], Row]] = field(default_factory=dict)
+    node: Node | None = None
+    agent: Agent | None = None
+    wakes_at: float = float("inf")
+    events: list[Any] = field(default_factory=list)
+    crash_at: str = ""
+
+    @property
+    def up(self) -> bool:
+        """Whether the machine runs."""
+        return self.node is not None
+
+    def rows(self) -> Rows:
+        """The profile as an agent loads it."""
+        return {name: [dict(row) for row in table.values()] for name, table in self.tables.items()}
+
+
+class Crash(Exception):
+    """A planted fault point was reached: what this host had not persisted is gone."""
+
+
+class LabNetwork:
+    """`nodes` hosts on one virtual clock."""
+
+    def __init__(
+        self,
+        params: NetworkParameters,
+        nodes: int,
+        seed: int,
+        links: Links | None = None,
+        trace: bool = True,
+    ) -> None:
+        self.params = params
+        self.seed = seed
+        self.scheduler = Scheduler(START)
+        self.links = links or Links()
+        self.trace: list[TraceEvent] = []
+        self.tracing = trace
+        self.observers: list[Callable[[int, bytes, Frame], None]] = []
+        self.frames = 0
+        self._rng = SeededRandomness(f"links {seed}")
+        self._checks = Checks()
+        self.network = Network(SeededRandomness(f"network {seed}").bytes(32), day_of(START), params)
+        self.hosts = [self._make_host(number) for number in range(nodes)]
+        self._by_id = {host.node_id: host for host in self.hosts}
+
+    @property
+    def now(self) -> float:
+        """Virtual unix time."""
+        return self.scheduler.now
+
+    def _make_host(self, number: int) -> LabHost:
+        rng = SeededRandomness(f"host {self.seed} {number}")
+        seed = rng.bytes(32)
+        start = 0
+        node_id = NodeKeys(seed, b"", 0, b"").node_id
+        while (proof := puzzle.solve(self.network, node_id, day_of(START), start, PUZZLE_ATTEMPTS)) is None:
+            start += PUZZLE_ATTEMPTS
+        keys = NodeKeys(seed, proof.nonce, proof.q, proof.storage_id)
+        return LabHost(number, keys, node_id, rng, MemoryStore())
+
+    # life of a host
+
+    def start(self) -> None:
+        """Start every host; all know all from the beginning."""
+        for host in self.hosts:
+            self._boot(host)
+        descriptors = [host.node.descriptor for host in self.hosts if host.node]
+        for host in self.hosts:
+            for raw in descriptors:
+                self._node_command(host, node_commands.PeerDescriptor(raw))
+
+    def _boot(self, host: LabHost) -> None:
+        view = View(self.network, self._checks)
+        endpoint = f"tcp:host=lab{host.number}:port=1"
+        host.node = Node(self.network, host.keys, endpoint, bytes(32), host.store, host.rng, view)
+        self._node_command(host, node_commands.Start())
+        host.agent = Agent(self.network, host.node_id, view, host.rng, host.rows(), self.now)
+        self._carry_out(host, host.agent.start(self.now), host.agent.handle_command)
+
+    def crash(self, host: LabHost) -> None:
+        """Stop a host at once: memory is gone, what was persisted stays."""
+        host.node = host.agent = None
+        host.wakes_at = float("inf")
+        self._note(host, "crash", 0, "")
+
+    def restart(self, host: LabHost) -> None:
+        """Start a crashed host again; it meets the others as over fresh links."""
+        if host.up:
+            self.crash(host)
+        self._boot(host)
+        for other in self.hosts:
+            if other is not host and other.up:
+                self._node_command(host, node_commands.LinkUp(other.node_id))
+                self._node_command(other, node_commands.LinkUp(host.node_id))
+                for raw, target in ((self._descriptor(host), other), (self._descriptor(other), host)):
+                    self._node_command(target, node_commands.PeerDescriptor(raw))
+
+    def _descriptor(self, host: LabHost) -> bytes:
+        if host.node is None:
+            raise ValueError(f"host {host.number} is down")
+        return host.node.descriptor
+
+    # running
+
+    def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """Run for so much virtual time, or until `until()`; returns whether it held."""
+        return self.scheduler.run_until(self.now + seconds, until)
+
+    def command(self, host: LabHost, command: Command) -> None:
+        """Hand a command to the host's agent; UserError comes through."""
+        if host.agent is None:
+            raise ValueError(f"host {host.number} is down")
+        self._carry_out(host, host.agent.handle_command(command, self.now), host.agent.handle_command)
+
+    def _node_command(self, host: LabHost, command: Any) -> None:
+        if host.node is not None:
+            effects = host.node.handle_command(command, self.now)
+            self._carry_out(host, effects, host.node.handle_command)
+
+    def _carry_out(
+        self, host: LabHost, effects: list[Effect], again: Callable[[Any, float], list[Effect]]
+    ) -> None:
+        """Do what a core asked for, in order; `again` is where a finished `Offload` goes."""
+        try:
+            for effect in effects:
+                match effect:
+                    case Send():
+                        self._transmit(host, effect.peer, effect.frame)
+                    case Persist():
+                        self._persist(host, effect)
+                    case Offload():
+                        done = Done(effect.token, _run(effect.job))
+                        self._carry_out(host, again(done, self.now), again)
+                    case Emit():
+                        self._emitted(host, effect.event)
+                if not host.up:
+                    return
+        except Crash:
+            self.crash(host)
+            return
+        self._rearm(host)
+
+    def _persist(self, host: LabHost, effect: Persist) -> None:
+        if host.crash_at and host.crash_at == f"before {effect.point}":
+            host.crash_at = ""
+            raise Crash(effect.point)
+        for change in effect.changes:
+            apply_change(host.tables, change)
+        if host.crash_at and host.crash_at == f"after {effect.point}":
+            host.crash_at = ""
+            raise Crash(effect.point)
+
+    def _emitted(self, host: LabHost, event: Any) -> None:
+        host.events.append(event)
+        match event:
+            case node_events.SurbReply():
+                if host.agent is not None:
+                    effects = host.agent.handle_reply(event.ident, event.body, self.now)
+                    self._carry_out(host, effects, host.agent.handle_command)
+            case agent_events.MailArrived():
+                self._note(host, "arrived", 0, event.message_id.hex())
+            case agent_events.MailState():
+                self._note(host, event.state, event.sent_parts, event.mail)
+            case agent_events.QuerySent():
+                host.events.pop()
+
+    def _transmit(self, host: LabHost, peer: bytes, frame: Frame) -> None:
+        cut = -(-len(frame.payload) // GEOMETRY.packet)
+        self.frames += cut
+        for observer in self.observers:
+            observer(host.number, peer, frame)
+        self._note(host, "frame", frame.kind, "")
+        target = self._by_id.get(peer)
+        if target is None or self._rng.uniform() < self.links.loss:
+            return
+        links = self.links
+        delay = links.low + (links.high - links.low) * self._rng.uniform()
+        self.scheduler.at(self.now + delay, partial(self._receive, host.node_id, target, frame))
+
+    def _receive(self, sender: bytes, host: LabHost, frame: Frame) -> None:
+        if host.node is not None:
+            effects = host.node.handle_frame(sender, frame, self.now)
+            self._carry_out(host, effects, host.node.handle_command)
+
+    # timers
+
+    def _rearm(self, host: LabHost) -> None:
+        if host.node is None or host.agent is None:
+            return
+        node = host.node.next_timeout()
+        when = host.agent.next_timeout() if node is None else min(node, host.agent.next_timeout())
+        if when < host.wakes_at:
+            host.wakes_at = when
+            self.scheduler.at(when, partial(self._wake, host, when))
+
+    def _wake(self, host: LabHost, when: float) -> None:
+        if host.wakes_at != when or host.node is None or host.agent is None:
+            return
+        host.wakes_at = float("inf")
+        node, agent = host.node, host.agent
+        due = node.next_timeout()
+        if due is not None and due <= self.now:
+            self._carry_out(host, node.handle_timeout(self.now), node.handle_command)
+        if host.agent is agent and agent.next_timeout() <= self.now:
+            self._carry_out(host, agent.handle_timeout(self.now), agent.handle_command)
+        self._rearm(host)
+
+    def _note(self, host: LabHost, what: str, number: int, mail: str) -> None:
+        if self.tracing:
+            self.trace.append(TraceEvent(self.now, host.number, what, number, mail))
+
+
+def _run(job: Callable[[], Any]) -> Any:
+    try:
+        return job()
+    except Exception as error:
+        return error

@@ -1,0 +1,41 @@
+"""Endpoint strings: where a node listens and how others reach it.
+
+The strings of other nodes come out of descriptors, and Twisted would also open a unix socket, a file or a
+process for the string that says so.  So only the forms below are ever handed to it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.interfaces import IReactorCore, IStreamClientEndpoint, IStreamServerEndpoint
+
+from mixmail.errors import RemoteProtocolError, UserError
+
+LONGEST = 300
+# A colon inside an IPv6 address is written "\:", as everywhere in endpoint strings.
+_TCP_CLIENT = re.compile(r"tcp:host=((?:[0-9A-Za-z.-]|\\:)+):port=([0-9]{1,5})")
+
+
+def client_endpoint(reactor: IReactorCore, text: str) -> IStreamClientEndpoint:
+    """The endpoint for `tcp:host=HOST:port=PORT`; RemoteProtocolError for anything else."""
+    match = _TCP_CLIENT.fullmatch(text) if len(text) <= LONGEST else None
+    if match is None or not 1 <= int(match[2]) <= 0xFFFF:
+        raise RemoteProtocolError("endpoint of an unknown form")
+    endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
+    return endpoint
+
+
+def server_endpoint(reactor: IReactorCore, text: str) -> IStreamServerEndpoint:
+    """The endpoint for the user's `tcp:PORT:interface=ADDRESS`; UserError "endpoint" if it is not one."""
+    try:
+        if not text.startswith("tcp:"):
+            raise ValueError("it must begin with tcp:")
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{text!r} is not an address to listen on ({error}): write it as tcp:4001:interface=0.0.0.0.",
+            code="endpoint",
+        ) from error
+    return endpoint

@@ -1,0 +1,125 @@
+"""Messages between nodes, cut to frames of one size.  Sans-IO.
+
+Layout of a frame (32,800 bytes, integers big-endian):
+
+    type(1) | flags(1) | len(2) | stream(4) | 0(24) | payload(32768)
+
+Rules, each with its reason; a frame that breaks one raises RemoteProtocolError:
+
+- type is not 0; flags has only bit 0, "more follows".  Everything else is kept for later versions.
+- `len` bytes of the payload belong to the message, the rest is zero: there is one way to write a
+  message, so a frame carries nothing beside it.
+- A frame with "more follows" is full, and what follows it has the same type and stream: the parts of a
+  message are never mixed with another message.  The last of several frames is not empty.
+- A message has at most `GEOMETRY.message_frames` frames: a peer can make us hold so much and no more.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from mixmail.effects import Frame
+from mixmail.errors import LocalProtocolError, RemoteProtocolError
+from mixmail.params import GEOMETRY
+
+HEADER = struct.Struct(">BBHI24x")
+MORE = 1
+
+_ZERO_RESERVED = bytes(24)
+_ZERO_PAYLOAD = bytes(GEOMETRY.packet)
+
+
+def cut(frame: Frame) -> list[bytes]:
+    """The wire frames (32,800 bytes each, at least one) of a message.
+
+    LocalProtocolError if kind or stream is out of range or the message is longer than 1 MiB.
+    """
+    if not 1 <= frame.kind <= 0xFF or not 0 <= frame.stream <= 0xFFFF_FFFF:
+        raise LocalProtocolError(f"no frame can carry kind {frame.kind} and stream {frame.stream}")
+    payload, size = frame.payload, GEOMETRY.packet
+    if len(payload) > GEOMETRY.message:
+        raise LocalProtocolError(f"a message of {len(payload)} bytes is longer than {GEOMETRY.message}")
+    wires = []
+    for start in range(0, max(len(payload), 1), size):
+        part = payload[start : start + size]
+        more = MORE if start + size < len(payload) else 0
+        header = HEADER.pack(frame.kind, more, len(part), frame.stream)
+        wires.append(header + part + _ZERO_PAYLOAD[len(part) :])
+    return wires
+
+
+class FrameReader:
+    """Bytes in, whole messages out; holds at most one unfinished message and one unfinished frame.
+
+    `limit`: frames that a message may have; may be changed between two calls of `feed` (a link takes one
+    frame until the peer has said who it is).  `on_wire` is called with every whole wire frame.
+    """
+
+    def __init__(
+        self, limit: int = GEOMETRY.message_frames, on_wire: Callable[[bytes], None] | None = None
+    ) -> None:
+        self.limit = limit
+        self._on_wire = on_wire
+        self._buffer = bytearray()
+        self._parts: list[bytes] = []
+        self._first: tuple[int, int] = (0, 0)
+        self._broken: RemoteProtocolError | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """True while a frame or a message has begun and not ended."""
+        return bool(self._buffer or self._parts)
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take bytes from the wire; return the messages that they complete, in order.
+
+        RemoteProtocolError if a rule of the module is broken; after that every call raises it again, and
+        messages that came in the same call are lost with the link.
+        """
+        if self._broken is not None:
+            raise self._broken
+        self._buffer += data
+        frames: list[Frame] = []
+        size, start = GEOMETRY.frame, 0
+        try:
+            while len(self._buffer) - start >= size:
+                wire = bytes(self._buffer[start : start + size])
+                start += size
+                frame = self._take(wire)
+                if frame is not None:
+                    frames.append(frame)
+        except RemoteProtocolError as error:
+            self._broken = error
+            self._buffer.clear()
+            self._parts.clear()
+            raise
+        del self._buffer[:start]
+        return frames
+
+    def _take(self, wire: bytes) -> Frame | None:
+        kind, flags, length, stream = HEADER.unpack_from(wire)
+        more = flags & MORE
+        if kind == 0 or flags & ~MORE or wire[8 : GEOMETRY.frame_header] != _ZERO_RESERVED:
+            raise RemoteProtocolError("frame header with a reserved value")
+        if length > GEOMETRY.packet or (more and length != GEOMETRY.packet):
+            raise RemoteProtocolError(f"frame with a wrong length of {length} bytes")
+        end = GEOMETRY.frame_header + length
+        if wire[end:] != _ZERO_PAYLOAD[length:]:
+            raise RemoteProtocolError("frame padding is not zero")
+        if self._parts:
+            if (kind, stream) != self._first:
+                raise RemoteProtocolError("frame in the middle of another message")
+            if length == 0:
+                raise RemoteProtocolError("empty last frame")
+        if len(self._parts) + 1 + more > self.limit:
+            raise RemoteProtocolError(f"message of more than {self.limit} frames")
+        if self._on_wire is not None:
+            self._on_wire(wire)
+        self._first = (kind, stream)
+        self._parts.append(wire[GEOMETRY.frame_header : end])
+        if more:
+            return None
+        payload = b"".join(self._parts)
+        self._parts.clear()
+        return Frame(kind, stream, payload)

@@ -1,0 +1,406 @@
+"""The links of one node: listens, opens links on demand, hands messages on.
+
+`send` never blocks and never fails: a message that finds its link's queue full, its peer unknown or not
+reachable is dropped and counted.  Nothing above relies on a link; the agent's round trip does the repeating.
+
+Rules: a message goes over the oldest link that stands to its peer; a second link (both sides called at the
+same moment) is read as well and ends when idle.  A peer that cannot be reached is tried again when there is
+something for it, after a wait that doubles and is drawn at random around its mean; only a link that stood
+for `link_timeout` makes up for earlier failures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mixmail.effects import Frame
+from mixmail.errors import RemoteProtocolError, UserError
+from mixmail.link.certificate import Certificate
+from mixmail.link.endpoints import client_endpoint, server_endpoint
+from mixmail.link.frames import cut
+from mixmail.link.protocol import Link
+from mixmail.link.tls import client_factory, make_context, server_factory
+from mixmail.params import NetworkParameters
+from mixmail.randomness import Randomness, SystemRandomness
+
+# In units of `link_timeout`, which is what a network thinks a connection may take:
+SWEEP = 1 / 8  # how often late and idle links are looked for
+FIRST_WAIT = 1 / 16  # mean wait after the first failure to reach a peer; doubles with each
+LONGEST_WAIT = 2.0
+CLOSE_GRACE = 1 / 8  # what a peer gets to answer our end of the connection
+
+log = Logger()
+
+
+class LinkCallbacks(Protocol):
+    """What the links ask of the node above them, always in the reactor's thread."""
+
+    def hello(self) -> bytes:
+        """Our own descriptor, packed."""
+
+    def on_hello(self, raw_descriptor: bytes, cert_hash: bytes) -> bytes:
+        """Check a peer's descriptor and that it names the certificate used; return the peer's node id.
+
+        RemoteProtocolError: the link is dropped."""
+
+    def on_frame(self, peer: bytes, frame: Frame) -> None:
+        """A message from `peer`.  RemoteProtocolError: the message is counted as broken, the link stays."""
+
+    def on_link_up(self, peer: bytes) -> None:
+        """The first link to `peer` stands."""
+
+    def on_link_down(self, peer: bytes) -> None:
+        """The last link to `peer` is gone."""
+
+    def resolve(self, peer: bytes) -> tuple[str, bytes] | None:
+        """Where `peer` is reached and the hash of its certificate; None if unknown."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What went over the links since the start; messages and bytes on the wire by frame kind."""
+
+    frames_in: Counter[int] = field(default_factory=Counter)
+    frames_out: Counter[int] = field(default_factory=Counter)
+    bytes_in: Counter[int] = field(default_factory=Counter)
+    bytes_out: Counter[int] = field(default_factory=Counter)
+    full: int = 0  # messages dropped because a queue was full
+    late: int = 0  # messages dropped because no link came up in time
+    unknown: int = 0  # messages dropped because nobody knows the peer
+    broken: int = 0  # messages that the node refused
+    dropped_links: int = 0
+    failed_connects: int = 0
+
+
+Observer = Callable[[str, bytes, bytes], None]
+
+
+@dataclass(slots=True)
+class _Peer:
+    links: list[Link] = field(default_factory=list)  # up, oldest first
+    waiting: deque[tuple[float, list[bytes]]] = field(default_factory=deque)  # (since, wire frames)
+    waiting_frames: int = 0
+    connecting: bool = False
+    failures: int = 0
+    retry: IDelayedCall | None = None
+
+    @property
+    def forgettable(self) -> bool:
+        return not (self.links or self.waiting or self.connecting or self.retry)
+
+
+class LinkService:
+    """All links of one node.  `observers` are called with ("in" | "out", peer id, wire frame) for each
+    32,800-byte frame at the socket; the peer id is empty until the peer's HELLO has been accepted."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        callbacks: LinkCallbacks,
+        certificate: Certificate,
+        params: NetworkParameters,
+        rng: Randomness | None = None,
+    ) -> None:
+        self.params = params
+        self.counters = Counters()
+        self.observers: list[Observer] = []
+        self._reactor = reactor
+        self._callbacks = callbacks
+        self._rng = rng or SystemRandomness()
+        self._context = make_context(certificate)
+        self._peers: dict[bytes, _Peer] = {}
+        self._links: set[Link] = set()
+        self._ports: list[IListeningPort] = []
+        self._closing = False
+        self._all_gone: Deferred[None] | None = None
+        self._attempts: set[Deferred[Any]] = set()
+        self._sweep = LoopingCall(self._look_after)
+        self._sweep.clock = reactor
+        sweeping = self._sweep.start(params.link_timeout * SWEEP, now=False)
+        sweeping.addErrback(lambda failure: log.failure("the links are no longer looked after", failure))
+
+    # what others call
+
+    def listen(self, endpoint: str) -> Deferred[int]:
+        """Listen on `tcp:PORT:interface=ADDRESS`; fires with the port.
+
+        UserError "port" if it cannot be had, "endpoint" if the text is not an endpoint."""
+        factory = Factory.forProtocol(lambda: Link(self))
+        factory.noisy = False
+        try:
+            server = server_endpoint(self._reactor, endpoint)
+        except UserError as error:
+            return fail(error)
+        listening = server.listen(server_factory(self._reactor, self._context, factory))
+
+        def began(port: IListeningPort) -> int:
+            self._ports.append(port)
+            host: Any = port.getHost()
+            return int(host.port)
+
+        def failed(failure: Failure) -> int:
+            error: Any = failure.value
+            if not isinstance(error, CannotListenError | OSError):
+                raise error
+            cause = error.socketError if isinstance(error, CannotListenError) else error
+            raise UserError(
+                f"Cannot listen on {endpoint}: {cause}. Stop the program that has it or choose another port.",
+                code="port",
+            ) from error
+
+        return listening.addCallbacks(began, failed)
+
+    def send(self, peer: bytes, frame: Frame) -> None:
+        """Send a message to node `peer`, opening a link if there is none."""
+        if self._closing:
+            return
+        wires = cut(frame)
+        record = self._peers.setdefault(peer, _Peer())
+        if record.links:
+            if not record.links[0].send(wires):
+                self.counters.full += 1
+            return
+        if record.waiting_frames + len(wires) > self.params.link_queue:
+            self.counters.full += 1
+            return
+        record.waiting.append((self.now(), wires))
+        record.waiting_frames += len(wires)
+        if not record.connecting and record.retry is None:
+            self._connect(peer, record)
+
+    def connect_seed(self, endpoint: str, cert_hash: bytes) -> Deferred[bytes]:
+        """Open a link to a node of which only endpoint and certificate are known; fires with its id.
+
+        UserError "endpoint" for a text that is no endpoint, "unreachable" if no link comes up."""
+        result: Deferred[bytes] = Deferred()
+
+        def unreachable(why: str) -> UserError:
+            return UserError(
+                f"The node at {endpoint} cannot be reached ({why}): check that it runs and the address.",
+                code="unreachable",
+            )
+
+        def up(link: Link) -> None:
+            assert link.peer is not None
+            result.callback(link.peer)
+
+        def refused(link: Link) -> None:
+            result.errback(unreachable(link.reason))
+
+        def failed(failure: Failure) -> None:
+            result.errback(unreachable(failure.getErrorMessage() or "no answer"))
+
+        try:
+            self._open(endpoint, cert_hash, None, up, refused, failed)
+        except RemoteProtocolError:
+            text = f"{endpoint!r} is not a node's address: write it as tcp:host=192.0.2.1:port=4001."
+            result.errback(UserError(text, code="endpoint"))
+        return result
+
+    def peers(self) -> list[bytes]:
+        """The ids of the peers to which a link stands."""
+        return [peer for peer, record in self._peers.items() if record.links]
+
+    def close(self) -> Deferred[None]:
+        """Stop listening and end every link; fires when all are gone."""
+        self._closing = True
+        if self._sweep.running:
+            self._sweep.stop()
+        for record in self._peers.values():
+            if record.retry is not None:
+                record.retry.cancel()
+                record.retry = None
+            record.waiting.clear()
+            record.waiting_frames = 0
+        stopped = [port.stopListening() for port in self._ports]
+        self._ports.clear()
+        for attempt in list(self._attempts):
+            attempt.cancel()
+        if self._links:
+            self._all_gone = Deferred()
+            stopped.append(self._all_gone)
+            grace = self._reactor.callLater(self.params.link_timeout * CLOSE_GRACE, self._abort_all)
+            self._all_gone.addCallback(lambda _: grace.cancel() if grace.active() else None)
+            for link in list(self._links):
+                link.close("we stop")
+        return DeferredList([d for d in stopped if d is not None]).addCallback(lambda _: None)
+
+    # what the links call
+
+    def now(self) -> float:
+        """The reactor's clock."""
+        return float(self._reactor.seconds())
+
+    def draw_idle_limit(self) -> float:
+        """After how many quiet seconds a link ends: random, so that the end says nothing about the start."""
+        return self.params.link_idle * (1.0 + self._rng.uniform())
+
+    def hello(self) -> bytes:
+        """Our own descriptor."""
+        return self._callbacks.hello()
+
+    def accept_hello(self, raw: bytes, cert_hash: bytes) -> bytes:
+        """The id of the peer that sent this descriptor over a link with this certificate."""
+        return self._callbacks.on_hello(raw, cert_hash)
+
+    def frame_came(self, peer: bytes, frame: Frame) -> None:
+        """Hand a message on; only that message is lost if the node refuses it."""
+        try:
+            self._callbacks.on_frame(peer, frame)
+        except RemoteProtocolError as error:
+            self.counters.broken += 1
+            log.debug("refused a message: {error}", error=str(error))
+
+    def wire_frame(self, direction: str, peer: bytes, wire: bytes) -> None:
+        """Count a wire frame and show it to the observers."""
+        inward = direction == "in"
+        frames = self.counters.frames_in if inward else self.counters.frames_out
+        octets = self.counters.bytes_in if inward else self.counters.bytes_out
+        frames[wire[0]] += 1
+        octets[wire[0]] += len(wire)
+        for observer in self.observers:
+            observer(direction, peer, wire)
+
+    def link_began(self, link: Link) -> None:
+        """A TCP connection stands."""
+        self._links.add(link)
+        if self._closing:
+            link.close("we stop")
+
+    def link_up(self, link: Link) -> None:
+        """A link has been checked from both sides: what waited for it goes out."""
+        assert link.peer is not None
+        record = self._peers.setdefault(link.peer, _Peer())
+        record.links.append(link)
+        if record.retry is not None:
+            record.retry.cancel()
+            record.retry = None
+        if len(record.links) == 1:
+            self._callbacks.on_link_up(link.peer)
+        waiting, record.waiting, record.waiting_frames = record.waiting, deque(), 0
+        for _, wires in waiting:
+            if not record.links or not record.links[0].send(wires):
+                self.counters.full += 1
+
+    def link_ended(self, link: Link) -> None:
+        """A connection is gone."""
+        self._links.discard(link)
+        record = self._peers.get(link.peer) if link.peer is not None else None
+        if record is not None and link in record.links:
+            assert link.peer is not None
+            record.links.remove(link)
+            if self.now() - link.up_since >= self.params.link_timeout:
+                record.failures = 0
+            if not record.links:
+                self._wait(link.peer, record)
+                self._callbacks.on_link_down(link.peer)
+        if self._all_gone is not None and not self._links:
+            gone, self._all_gone = self._all_gone, None
+            gone.callback(None)
+
+    # opening links
+
+    def _connect(self, peer: bytes, record: _Peer) -> None:
+        where = self._callbacks.resolve(peer)
+        if where is None:
+            self.counters.unknown += len(record.waiting)
+            record.waiting.clear()
+            record.waiting_frames = 0
+            return
+        record.connecting = True
+
+        def up(link: Link) -> None:
+            record.connecting = False
+
+        def refused(link: Link) -> None:
+            self._try_later(peer, record, link.reason)
+
+        def failed(failure: Failure) -> None:
+            self._try_later(peer, record, failure.type.__name__ if failure.type else "failed")
+
+        try:
+            self._open(*where, peer, up, refused, failed)
+        except RemoteProtocolError as error:
+            self._try_later(peer, record, str(error))
+
+    def _open(
+        self,
+        endpoint: str,
+        cert_hash: bytes,
+        peer: bytes | None,
+        up: Callable[[Link], None],
+        refused: Callable[[Link], None],
+        failed: Callable[[Failure], None],
+    ) -> None:
+        """Call `up` when the link stands, `refused` if it ended before, `failed` if there was none."""
+        client = client_endpoint(self._reactor, endpoint)
+        factory = Factory.forProtocol(lambda: Link(self, cert_hash, peer, up, refused))
+        factory.noisy = False
+        attempt = client.connect(client_factory(self._reactor, self._context, cert_hash, factory))
+        self._attempts.add(attempt)
+        attempt.addTimeout(self.params.link_timeout, self._reactor)
+
+        def done(result: object) -> object:
+            self._attempts.discard(attempt)
+            return result
+
+        attempt.addBoth(done).addErrback(failed)
+
+    def _try_later(self, peer: bytes, record: _Peer, reason: str) -> None:
+        record.connecting = False
+        if self._closing:
+            return
+        self.counters.failed_connects += 1
+        log.debug("no link to a peer: {reason}", reason=reason)
+        if not record.links:
+            self._wait(peer, record)
+
+    def _wait(self, peer: bytes, record: _Peer) -> None:
+        """Open no link to `peer` for a while.  Also after a link that stood: in TLS 1.3 a client whose
+        certificate or descriptor is refused believes for a moment that the link stands."""
+        if self._closing or record.retry is not None:
+            return
+        mean = self.params.link_timeout * min(FIRST_WAIT * 2.0 ** min(record.failures, 16), LONGEST_WAIT)
+        record.failures += 1
+
+        def again() -> None:
+            record.retry = None
+            self._forget_late(record)
+            if record.waiting and not record.links:
+                self._connect(peer, record)
+
+        record.retry = self._reactor.callLater(mean * (0.5 + self._rng.uniform()), again)
+
+    # looking after them
+
+    def _look_after(self) -> None:
+        now = self.now()
+        for link in list(self._links):
+            link.check_time(now)
+        for peer, record in list(self._peers.items()):
+            self._forget_late(record)
+            if record.forgettable:
+                del self._peers[peer]
+
+    def _forget_late(self, record: _Peer) -> None:
+        """Messages that have waited `link_timeout` for a link are no use to anybody any more."""
+        oldest = self.now() - self.params.link_timeout
+        while record.waiting and record.waiting[0][0] < oldest:
+            _, wires = record.waiting.popleft()
+            record.waiting_frames -= len(wires)
+            self.counters.late += 1
+
+    def _abort_all(self) -> None:
+        for link in list(self._links):
+            link.abort()

@@ -1,0 +1,122 @@
+"""TLS of the links: version 1.3 only, both sides show a certificate, no authority.
+
+A client knows the hash of the certificate it wants and refuses any other inside the handshake, before
+it has shown its own.  A server takes every certificate; who the client is it learns from the descriptor
+in its first frame, which must name the hash of the certificate used.  TLS proves that each side holds its
+certificate's key.
+
+The key exchange must be X25519MLKEM768: links recorded now stay closed to a later quantum computer.
+OpenSSL >= 3.5 prefers it by itself; both sides check after the handshake, before the first frame.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IReactorTime,
+)
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from mixmail.errors import RemoteProtocolError, UserError
+from mixmail.link.certificate import Certificate, certificate_hash
+
+GROUP = "X25519MLKEM768"
+VERSION = "TLSv1.3"
+CIPHERS = b"TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"
+
+
+def _hash_of(certificate: crypto.X509) -> bytes:
+    return certificate_hash(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+
+
+class _Connection(SSL.Connection):
+    """Carries the hash that a client wants to see (app data belongs to Twisted); None takes any."""
+
+    expected: bytes | None = None
+
+
+def _verify(connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """OpenSSL asks about each certificate shown; its own verdict is about authorities: not used here."""
+    assert isinstance(connection, _Connection)
+    expected = connection.expected
+    return depth == 0 and (expected is None or _hash_of(shown) == expected)
+
+
+def make_context(certificate: Certificate) -> SSL.Context:
+    """The context of one node, for both directions; UserError "certificate" if its files are damaged."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    context.set_tls13_ciphersuites(CIPHERS)
+    # Nothing to resume: a resumed session would skip the certificates, and a ticket is a mark.
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
+    try:
+        context.use_certificate_file(str(certificate.path))
+        context.use_privatekey_file(str(certificate.key_path))
+        context.check_privatekey()
+    except SSL.Error as error:
+        raise UserError(
+            f"The link key {certificate.key_path} does not fit its certificate or is damaged: delete both "
+            "files, the node makes new ones at the next start.",
+            code="certificate",
+        ) from error
+    return context
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class _Creator:
+    """Makes the OpenSSL connections; `expected` is the hash that a client wants to see."""
+
+    def __init__(self, context: SSL.Context, expected: bytes | None) -> None:
+        self._context = context
+        self._expected = expected
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return self._connection()
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return self._connection()
+
+    def _connection(self) -> SSL.Connection:
+        connection = _Connection(self._context, None)
+        connection.expected = self._expected
+        return connection
+
+
+def client_factory(
+    reactor: IReactorTime, context: SSL.Context, expected: bytes, wrapped: Factory[Any]
+) -> TLSMemoryBIOFactory:
+    """`wrapped` behind TLS as a client that takes only the certificate with hash `expected`."""
+    return TLSMemoryBIOFactory(_Creator(context, expected), True, wrapped, clock=reactor)
+
+
+def server_factory(reactor: IReactorTime, context: SSL.Context, wrapped: Factory[Any]) -> TLSMemoryBIOFactory:
+    """`wrapped` behind TLS as a server."""
+    return TLSMemoryBIOFactory(_Creator(context, None), False, wrapped, clock=reactor)
+
+
+def check_handshake(connection: SSL.Connection, expected: bytes | None) -> bytes:
+    """Look at a finished handshake; return the hash of the peer's certificate (32 bytes).
+
+    RemoteProtocolError if version, group or certificate are not what this module demands.
+    """
+    version, group = connection.get_protocol_version_name(), connection.get_group_name()
+    if version != VERSION:
+        raise RemoteProtocolError(f"link with {version} instead of {VERSION}")
+    if group is None or group.upper() != GROUP:
+        raise RemoteProtocolError(f"link with key exchange {group} instead of {GROUP}")
+    shown = connection.get_peer_certificate()
+    if shown is None:
+        raise RemoteProtocolError("link without a certificate")
+    peer = _hash_of(shown)
+    if expected is not None and peer != expected:
+        raise RemoteProtocolError("link with another certificate than the one in the descriptor")
+    return peer

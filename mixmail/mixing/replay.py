@@ -1,0 +1,43 @@
+"""The replay filter: a mix forwards a packet once, a proxy opens a blob once.
+
+A tag lives as long as the key that produced it; with the key it is forgotten.  Keys live in memory
+only and are renewed at every start, so the tags need not outlive the process.
+"""
+
+from __future__ import annotations
+
+from mixmail.params import NetworkParameters
+
+
+class ReplayFilter:
+    """Sets of seen tags, one for each epoch key, each at most `params.replay_capacity` tags.
+
+    A full set refuses new tags: to forget one would let its packet through a second time.
+    """
+
+    def __init__(self, params: NetworkParameters) -> None:
+        self._capacity = params.replay_capacity
+        self._seen: dict[int, set[bytes]] = {}
+
+    def check_and_add(self, epoch: int, tag: bytes) -> bool:
+        """True when `tag` is new under the key of `epoch` and now remembered.
+
+        False when it was seen before or the set is full: the packet must be dropped in both cases.
+        """
+        seen = self._seen.setdefault(epoch, set())
+        if tag in seen or len(seen) >= self._capacity:
+            return False
+        seen.add(tag)
+        return True
+
+    def full(self, epoch: int) -> bool:
+        """True when every further packet under the key of `epoch` is refused."""
+        return self.count(epoch) >= self._capacity
+
+    def count(self, epoch: int) -> int:
+        """How many tags are remembered for the key of `epoch`."""
+        return len(self._seen.get(epoch, ()))
+
+    def forget(self, epoch: int) -> None:
+        """Drop the tags of `epoch`: only together with its key."""
+        self._seen.pop(epoch, None)

@@ -1,0 +1,104 @@
+"""A node's keys: the lasting identity and the mix and proxy keys of each epoch.
+
+Epoch keys live in memory only: made at start for the epochs e, e+1 and e+2, used from
+start - `epoch_early` to end + `epoch_late` of their epoch, then deleted together with their replay
+tags (docs/protocol/packet.md, "Epochs").  A restart makes new ones, so a packet recorded before it can
+be opened by nobody, and replay tags need no disk.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from mixmail.crypto import ed25519, kem
+from mixmail.params import GEOMETRY, NetworkParameters
+from mixmail.randomness import Randomness
+
+EPOCHS = GEOMETRY.published_epochs  # e, e+1 and e+2
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeys:
+    """What makes a node the same node after a restart.
+
+    `seed`: ed25519, 32 bytes; `nonce` and `q`: the solved identity puzzle; `storage_id`: its result.
+    """
+
+    seed: bytes = field(repr=False)
+    nonce: bytes
+    q: int
+    storage_id: bytes
+
+    @property
+    def node_id(self) -> bytes:
+        """The ed25519 public key, 32 bytes."""
+        return ed25519.public_of_seed(self.seed)
+
+
+class EpochKeys:
+    """The mix and proxy keys of the epochs from the oldest one still accepted to e+2.
+
+    There are none before the first `rotate`; `next_rotation` says when the next one is due.
+    """
+
+    def __init__(self, params: NetworkParameters, rng: Randomness) -> None:
+        self._params = params
+        self._rng = rng
+        self._mix: dict[int, kem.PrivateKey] = {}
+        self._proxy: dict[int, kem.PrivateKey] = {}
+        self._epoch = -1
+        self.next_rotation = math.inf
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last rotation."""
+        return self._epoch
+
+    def rotate(self, now: float) -> tuple[bool, list[int]]:
+        """Make the keys that are due and delete those that are over.
+
+        Returns whether there are new ones (so a new descriptor is needed) and the deleted epochs.
+        """
+        self._epoch = int(now // self._params.epoch)
+        fresh = False
+        for epoch in range(self._epoch, self._epoch + EPOCHS):
+            if epoch not in self._mix:
+                self._mix[epoch] = kem.PrivateKey.from_seed(self._rng.bytes(32))
+                self._proxy[epoch] = kem.PrivateKey.from_seed(self._rng.bytes(32))
+                fresh = True
+        gone = [epoch for epoch in self._mix if now >= self._last(epoch)]
+        for epoch in gone:
+            del self._mix[epoch], self._proxy[epoch]
+        turn = float((self._epoch + 1) * self._params.epoch)
+        self.next_rotation = min(turn, *(self._last(epoch) for epoch in self._mix))
+        return fresh, gone
+
+    def live_mix(self, now: float) -> list[tuple[int, kem.PrivateKey]]:
+        """(epoch, key) of the keys that open packets now: the present epoch's first."""
+        return [(epoch, self._mix[epoch]) for epoch in self._live(now)]
+
+    def live_proxy(self, now: float) -> list[tuple[int, kem.PrivateKey]]:
+        """(epoch, key) of the keys that open queries now: the present epoch's first."""
+        return [(epoch, self._proxy[epoch]) for epoch in self._live(now)]
+
+    def public_mix(self) -> tuple[kem.PublicKey, ...]:
+        """What the descriptor says: the mix keys of e, e+1, e+2."""
+        return tuple(self._mix[epoch].public for epoch in self._named())
+
+    def public_proxy(self) -> tuple[kem.PublicKey, ...]:
+        """What the descriptor says: the proxy keys of e, e+1, e+2."""
+        return tuple(self._proxy[epoch].public for epoch in self._named())
+
+    def _named(self) -> range:
+        return range(self._epoch, self._epoch + EPOCHS)
+
+    def _last(self, epoch: int) -> float:
+        return (epoch + 1) * self._params.epoch + self._params.epoch_late
+
+    def _live(self, now: float) -> list[int]:
+        present = int(now // self._params.epoch)
+        early = self._params.epoch_early
+        live = [e for e in self._mix if e * self._params.epoch - early <= now < self._last(e)]
+        # Nearly every packet is for the present epoch: trying its key first saves a decapsulation.
+        return sorted(live, key=lambda e: (e != present, -e))

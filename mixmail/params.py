@@ -1,0 +1,288 @@
+"""Every size, rate, delay and count of a mixmail network.
+
+No other module writes such a number.  The byte geometry is the same on all networks of protocol
+version 1; `NetworkParameters` is one value for everybody on a network, and its hash is in every
+descriptor and link handshake, so that two networks never mix by accident.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+
+PROTOCOL_VERSION = 1
+ID_BYTES = 32
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes in bytes of everything that crosses a wire."""
+
+    # packet (docs/protocol/packet.md)
+    packet: int = 32_768
+    kem_public: int = 1_216
+    kem_ct: int = 1_120
+    command: int = 64
+    max_hops: int = 5
+    mac: int = 16
+    body_tag: int = 32
+    # records (docs/protocol/boxes.md)
+    record: int = 17_334
+    meta: int = 8
+    stamp: int = 32
+    aead_tag: int = 16
+    hpke_overhead: int = 1_136
+    # directory (docs/protocol/directory.md)
+    descriptor_fields: int = 216  # the fixed fields before the endpoint
+    endpoint: int = 128
+    published_epochs: int = 3  # keys for so many epochs stand in a descriptor
+    signature: int = 64
+    # links
+    frame_header: int = 32
+    message_frames: int = 32  # of one message between nodes: bounds the memory that a peer can take
+
+    @property
+    def block(self) -> int:
+        """One routing block: command and the next hop's KEM ciphertext (1184)."""
+        return self.command + self.kem_ct
+
+    @property
+    def routing(self) -> int:
+        """All routing blocks (5920)."""
+        return self.max_hops * self.block
+
+    @property
+    def header(self) -> int:
+        """version | kem_ct | routing | mac (7057)."""
+        return 1 + self.kem_ct + self.routing + self.mac
+
+    @property
+    def body(self) -> int:
+        """What the wide-block cipher covers (25711)."""
+        return self.packet - self.header
+
+    @property
+    def payload(self) -> int:
+        """User data of a packet (25679)."""
+        return self.body - self.body_tag
+
+    @property
+    def surb(self) -> int:
+        """first hop | header | k0 (7121)."""
+        return ID_BYTES + self.header + 32
+
+    @property
+    def box_ct(self) -> int:
+        """The ciphertext field of a record (17198)."""
+        return self.record - 32 - 64 - self.meta - self.stamp
+
+    @property
+    def box_text(self) -> int:
+        """Padded plaintext of a box (17182)."""
+        return self.box_ct - self.aead_tag
+
+    @property
+    def query(self) -> int:
+        """ver | op | flags u16 | reply key | record-shaped field (17370)."""
+        return 4 + 32 + self.record
+
+    @property
+    def blob(self) -> int:
+        """A sealed query (18506)."""
+        return self.query + self.hpke_overhead
+
+    @property
+    def reply_ct(self) -> int:
+        """AEAD(status u8 | n u8 | acks u32 | record) (17356)."""
+        return 6 + self.record + self.aead_tag
+
+    @property
+    def descriptor(self) -> int:
+        """fields | endpoint | mix keys | proxy keys | signature (7704)."""
+        keys = 2 * self.published_epochs * self.kem_public
+        return self.descriptor_fields + self.endpoint + keys + self.signature
+
+    @property
+    def frame(self) -> int:
+        """One link frame (32800)."""
+        return self.frame_header + self.packet
+
+    @property
+    def message(self) -> int:
+        """The longest message between two nodes, before it is cut to frames (1 MiB)."""
+        return self.message_frames * self.packet
+
+
+GEOMETRY = Geometry()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkParameters:
+    """One value for everybody on a network; times in seconds unless the name says otherwise."""
+
+    name: str
+    # mixing (docs/protocol/packet.md, "Mixing")
+    slot: float
+    mean_delay: float
+    tick: float
+    pool_min: int
+    delay_cut: float = 10.0  # delays are cut at this many means
+    courier_delay_fraction: float = 1 / 6  # courier and proxy delay: Exp(mean_delay * this)
+    mixes: int = 3
+    held_loops: float = 1.0  # mean number of own loops that a mix adds at a held tick
+    layered_from: int = 8  # other nodes needed for paths through layers ...
+    layer_min: int = 2  # ... and other nodes needed in each layer
+    route_min: int = 2  # fewer other nodes: no packet is sent at all
+    layers_by_hash_from: int = 48  # fewer mixes than this: layer = rank mod 3
+    held_packet_limit: float = 600.0
+    pool_capacity: int = 20_000
+    replay_capacity: int = 5_000_000
+    # queries
+    rto: float = 1_500.0
+    write_share: int = 1  # of slot_shares slots; the rest polls
+    follow_share: int = 1
+    slot_shares: int = 4
+    hot_weight: float = 1 / 16
+    hot_max: int = 6
+    hot_age: float = 2 * DAY
+    warm_weight: float = 1 / 64
+    warm_max: int = 20
+    warm_age: float = 30 * DAY
+    cold_weight: float = 1 / 512
+    cold_max: int = 100
+    inbox_weight: float = 1 / 32
+    old_inbox_weight: float = 1 / 64
+    cover_streams: int = 8
+    cover_step: float = float(DAY)
+    next_index_poll: float = 1 / 4
+    follow_wait_slots: float = 20.0
+    readback_share: int = 10  # one write in so many is read back by another way
+    # store (docs/protocol/boxes.md)
+    replicas: int = 16
+    write_acks: int = 6
+    write_tries: int = 24
+    quorum: int = 5
+    read_homes: int = 2
+    home_timeout: float = 5.0
+    classes_days: tuple[int, ...] = (7, 30, 90)
+    mutable_class: int = 7
+    queue_limit: int = 256
+    stamp_memory: int = 8 * 2**20
+    box_bits: int = 4
+    stranger_bits: int = 11
+    max_bits: int = 24
+    repair_interval: float = 7_200.0
+    # people
+    prekey_days: int = 7
+    prekey_keep_days: int = 37
+    mail_limit: int = 1_000_000  # bytes of one mail; larger ones await attachments (issue "Attachments")
+    mail_class: int = 30
+    # directory
+    epoch: int = DAY
+    epoch_early: float = 600.0
+    epoch_late: float = 7_200.0
+    clock_skew: float = 600.0
+    puzzle_memory: int = 64 * 2**20
+    puzzle_passes: int = 2
+    puzzle_bits: int = 8
+    puzzle_days: int = 90
+    descriptor_days: int = 2  # a descriptor is valid from its day on for so many more days
+    gossip_interval: float = 600.0
+    gossip_peers: int = 3
+    link_idle: float = 3_600.0
+    link_timeout: float = 30.0
+    link_queue: int = 256  # frames waiting for one link; beyond it the newest is dropped
+    diversity: bool = True
+    anonymous: bool = True
+
+    def hash(self) -> bytes:
+        """32 bytes over every field, in the order of the class."""
+        text = "\n".join(f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self))
+        return hashlib.blake2b(text.encode(), digest_size=32, person=b"mm1.params").digest()
+
+    def quorum_of(self, eligible: int) -> int:
+        """Acks that make a write "stored": min(5, floor(R/2)+1) with R = min(16, eligible)."""
+        return min(self.quorum, min(self.replicas, eligible) // 2 + 1)
+
+    @property
+    def delay_max(self) -> float:
+        """The longest delay a mix accepts."""
+        return self.delay_cut * self.mean_delay
+
+
+MAIL = NetworkParameters(name="mail", slot=30.0, mean_delay=60.0, tick=2.0, pool_min=6)
+
+CHAT = NetworkParameters(
+    name="chat",
+    slot=5.0,
+    mean_delay=10.0,
+    tick=1 / 3,
+    pool_min=6,
+    rto=250.0,
+    gossip_interval=120.0,
+)
+
+DEMO = NetworkParameters(
+    name="demo",
+    slot=0.25,
+    mean_delay=0.125,
+    tick=0.025,
+    pool_min=1,
+    rto=10.0,
+    hot_weight=1 / 4,
+    hot_max=1,
+    inbox_weight=1 / 8,
+    old_inbox_weight=1 / 32,
+    home_timeout=1.0,
+    box_bits=0,
+    stranger_bits=2,
+    puzzle_memory=2**20,
+    puzzle_passes=1,
+    puzzle_bits=1,
+    gossip_interval=5.0,
+    repair_interval=60.0,
+    link_timeout=10.0,
+    diversity=False,
+    anonymous=False,
+)
+
+PRESETS = {preset.name: preset for preset in (MAIL, CHAT, DEMO)}
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Which network a node is on: its random id, its birth day and its parameters."""
+
+    network_id: bytes
+    birth_day: int
+    parameters: NetworkParameters
+
+    @property
+    def hash(self) -> bytes:
+        """BLAKE2b-256(id | birth day): stays the same when the parameters change."""
+        return hashlib.blake2b(self.network_id + self.birth_day.to_bytes(2, "big"), digest_size=32).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    """Bounds of one node's own memory and work.  No part of a network's parameters: nobody else notices."""
+
+    jobs: int = 512  # store and stamp jobs outstanding; beyond it homes say TRY_LATER
+    courier_pending: int = 20_000  # 7 KB each: queries whose answer a courier waits for
+    proxy_queries: int = 2_000  # 40 KB each: queries a proxy works on at the same time
+    proxy_rounds: int = 4  # home timeouts after which a proxy answers with what it knows
+    loops: int = 4_096  # own loops on their way
+    push_batch: int = 4  # descriptors in one PUSH: fills one link frame
+    want_batch: int = 256  # descriptors handed out for one WANT
+    heard_revisions: int = 16  # descriptors of one node that a view knows it has heard
+    housekeeping: float = 3_600.0  # between two expiry rounds of the store
+
+
+NODE_LIMITS = NodeLimits()
+
+
+def day_of(now: float) -> int:
+    """Days since 1970-01-01 UTC: the unit of records, epochs and descriptors."""
+    return int(now // DAY)

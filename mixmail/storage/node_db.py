@@ -1,0 +1,210 @@
+"""`node.db`: the records of other people, implementing `mixmail.boxes.store.RecordStore`.
+
+Plain SQLite (the records are sealed by their writers), WAL, synchronous FULL.  One thread makes and uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mixmail.boxes.record import Record, RecordType
+from mixmail.boxes.status import Status
+from mixmail.boxes.store import decide, decide_entry
+from mixmail.errors import LocalProtocolError, RemoteProtocolError
+from mixmail.storage import driver
+from mixmail.storage.errors import Damaged
+
+SCRIPTS = ((importlib.resources.files("mixmail.storage") / "schema" / "node_v1.sql").read_text("utf-8"),)
+EXPIRE_CHUNK = 50  # rows a transaction: more would hold up the queries that wait for the database
+
+
+class NodeDatabase:
+    """A home's store.
+
+    Every call is durable when it returns, inside of `batch` when the batch ends.  All calls raise the
+    errors of `mixmail.storage.errors`; after DiskFull everything that was stored can still be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection = driver.open_database(path, SCRIPTS)
+        self._batch = False
+        self._batch_error: BaseException | None = None
+
+    def close(self) -> None:
+        """Close the file.  LocalProtocolError inside of a batch, which then fails as a whole."""
+        if self._batch:
+            self._batch_error = LocalProtocolError("a batch ends before its database is closed")
+            raise self._batch_error
+        with driver.guard(self.path):
+            self.connection.close()
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Commit everything inside at its end, in one transaction; nothing of it if anything failed.
+
+        A failure inside that the caller has caught is raised again at the end: SQLite has then rolled back
+        what came before it too.  A batch inside of a batch is part of it.
+        """
+        if self._batch:
+            yield
+            return
+        with driver.transaction(self.connection, self.path):
+            self._batch, self._batch_error = True, None
+            try:
+                yield
+                if self._batch_error is not None:
+                    raise self._batch_error
+            finally:
+                self._batch = False
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        if not self._batch:
+            with driver.transaction(self.connection, self.path):
+                yield
+            return
+        if self._batch_error is not None:
+            raise self._batch_error  # the transaction is gone: what came now would stand outside of it
+        try:
+            with driver.guard(self.path):
+                yield
+        except BaseException as error:
+            self._batch_error = error
+            raise
+
+    def _one(self, sql: str, *values: object) -> Any:
+        with driver.guard(self.path):
+            return self.connection.execute(sql, values).fetchone()
+
+    def _parse(self, raw: bytes) -> Record:
+        try:
+            return Record.parse(raw)
+        except RemoteProtocolError as error:
+            raise Damaged(self.path, error) from error
+
+    # records
+
+    def put(self, record: Record, today: int) -> Status:
+        """Keep a BOX, TOMBSTONE or MUTABLE record (see RecordStore.put)."""
+        if record.type is RecordType.QUEUE:
+            return Status.REFUSED
+        if record.expired(today):
+            return Status.EXPIRED
+        with self._writing():
+            row = self._one("SELECT record FROM records WHERE key = ? AND expiry >= ?", record.key, today)
+            status = decide(self._parse(row[0]) if row else None, record)
+            if status is Status.STORED:
+                self.connection.execute(
+                    "INSERT OR REPLACE INTO records (key, class, expiry, record) VALUES (?, ?, ?, ?)",
+                    (record.key, record.klass, record.expiry_day, record.pack()),
+                )
+        return status
+
+    def put_many(self, records: Iterable[Record], today: int) -> list[Status]:
+        """`put` for each, all in one transaction."""
+        with self.batch():
+            return [self.put(record, today) for record in records]
+
+    def get(self, key: bytes) -> Record | None:
+        """The record at `key`."""
+        row = self._one("SELECT record FROM records WHERE key = ?", key)
+        return self._parse(row[0]) if row else None
+
+    # queues
+
+    def queue_add(self, record: Record, today: int, limit: int) -> Status:
+        """Keep a QUEUE entry (see RecordStore.queue_add)."""
+        if record.type is not RecordType.QUEUE:
+            return Status.REFUSED
+        if record.expired(today):
+            return Status.EXPIRED
+        queue, name = record.key, record.entry_id
+        with self._writing():
+            if self._one(
+                "SELECT 1 FROM deleted WHERE queue = ? AND id = ? AND expiry >= ?", queue, name, today
+            ):
+                return Status.OK
+            self.connection.execute("DELETE FROM entries WHERE queue = ? AND expiry < ?", (queue, today))
+            row = self._one("SELECT record FROM entries WHERE queue = ? AND id = ?", queue, name)
+            status = decide_entry(self._parse(row[0]) if row else None, record)
+            if status is not Status.STORED:
+                return status
+            if row is None and not self._make_room(queue, record.position, limit):
+                return Status.FULL
+            self.connection.execute(
+                "INSERT OR REPLACE INTO entries (queue, position, id, class, expiry, record)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (queue, record.position, name, record.klass, record.expiry_day, record.pack()),
+            )
+        return status
+
+    def _make_room(self, queue: bytes, position: bytes, limit: int) -> bool:
+        """Drop the last entries so that one more fits; False if it would be last itself."""
+        (count,) = self._one("SELECT count(*) FROM entries WHERE queue = ?", queue)
+        if count < limit:
+            return True
+        (before,) = self._one(
+            "SELECT count(*) FROM entries WHERE queue = ? AND position < ?", queue, position
+        )
+        if before >= limit:
+            return False
+        self.connection.execute(
+            "DELETE FROM entries WHERE rowid IN"
+            " (SELECT rowid FROM entries WHERE queue = ? ORDER BY position LIMIT -1 OFFSET ?)",
+            (queue, limit - 1),
+        )
+        return True
+
+    def queue_list(self, key: bytes, after: bytes, limit: int) -> list[Record]:
+        """At most `limit` entries after the position `after` (see RecordStore.queue_list)."""
+        with driver.guard(self.path):
+            rows = self.connection.execute(
+                "SELECT record FROM entries WHERE queue = ? AND position > ? ORDER BY position LIMIT ?",
+                (key, after, limit),
+            ).fetchall()
+        return [self._parse(row[0]) for row in rows]
+
+    def queue_delete(self, key: bytes, entry_id: bytes) -> Status:
+        """Delete an entry and remember its id (see RecordStore.queue_delete)."""
+        with self._writing():
+            row = self._one("SELECT expiry FROM entries WHERE queue = ? AND id = ?", key, entry_id)
+            if row is None:
+                known = self._one("SELECT 1 FROM deleted WHERE queue = ? AND id = ?", key, entry_id)
+                return Status.OK if known else Status.NOT_FOUND
+            self.connection.execute("DELETE FROM entries WHERE queue = ? AND id = ?", (key, entry_id))
+            self.connection.execute(
+                "INSERT OR REPLACE INTO deleted (queue, id, expiry) VALUES (?, ?, ?)", (key, entry_id, row[0])
+            )
+        return Status.OK
+
+    # time and size
+
+    def expire(self, today: int) -> int:
+        """Drop what has expired, in short transactions; the number of records and entries dropped."""
+        self._expire("deleted", today)
+        return self._expire("records", today) + self._expire("entries", today)
+
+    def _expire(self, table: str, today: int) -> int:
+        dropped = 0
+        while True:
+            with self._writing():
+                chunk: int = self.connection.execute(
+                    f"DELETE FROM {table} WHERE rowid IN"
+                    f" (SELECT rowid FROM {table} WHERE expiry < ? LIMIT {EXPIRE_CHUNK})",
+                    (today,),
+                ).rowcount
+            dropped += chunk
+            if chunk < EXPIRE_CHUNK:
+                return dropped
+
+    def count(self) -> dict[str, int]:
+        """How many "records", "entries" and "deleted" (remembered ids) there are."""
+        return {
+            table: int(self._one(f"SELECT count(*) FROM {table}")[0])
+            for table in ("records", "entries", "deleted")
+        }

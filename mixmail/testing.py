@@ -1,0 +1,125 @@
+"""Public test doubles: time, randomness, failing disks, fault points and a store in memory.
+
+Nothing that ships imports this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from mixmail.boxes.record import Record, RecordType
+from mixmail.boxes.status import Status
+from mixmail.boxes.store import decide, decide_entry
+from mixmail.randomness import Randomness
+
+
+class SeededRandomness(Randomness):
+    """Replays: equal seeds give equal draws.  Never for keys outside tests and the lab."""
+
+    def __init__(self, seed: int | str) -> None:
+        self.seed = seed
+        self._random = random.Random(seed)
+
+    def bytes(self, count: int) -> bytes:
+        return self._random.randbytes(count)
+
+
+class MemoryStore:
+    """A `mixmail.boxes.store.RecordStore` in dictionaries; nothing of it survives the process."""
+
+    def __init__(self) -> None:
+        self._records: dict[bytes, Record] = {}
+        # queue key -> entry id -> (position, entry): hashing 17 KB for each comparison would be slow
+        self._queues: dict[bytes, dict[bytes, tuple[bytes, Record]]] = {}
+        self._deleted: dict[tuple[bytes, bytes], int] = {}  # (queue key, entry id) -> expiry day
+
+    def put(self, record: Record, today: int) -> Status:
+        if record.type is RecordType.QUEUE:
+            return Status.REFUSED
+        if record.expired(today):
+            return Status.EXPIRED
+        old = self._records.get(record.key)
+        if old is not None and old.expired(today):
+            old = None
+        status = decide(old, record)
+        if status is Status.STORED:
+            self._records[record.key] = record
+        return status
+
+    def get(self, key: bytes) -> Record | None:
+        return self._records.get(key)
+
+    def queue_add(self, record: Record, today: int, limit: int) -> Status:
+        if record.type is not RecordType.QUEUE:
+            return Status.REFUSED
+        if record.expired(today):
+            return Status.EXPIRED
+        entry_id = record.entry_id
+        if self._deleted.get((record.key, entry_id), today - 1) >= today:
+            return Status.OK
+        queue = self._queues.setdefault(record.key, {})
+        for stale in [name for name, (_, entry) in queue.items() if entry.expired(today)]:
+            del queue[stale]
+        old = queue.get(entry_id)
+        status = decide_entry(old[1] if old else None, record)
+        if status is Status.STORED:
+            queue[entry_id] = (record.position, record)
+            if len(queue) > limit:
+                last = max(queue, key=lambda name: queue[name][0])
+                del queue[last]
+                if last == entry_id:
+                    status = Status.FULL
+        if not queue:
+            del self._queues[record.key]
+        return status
+
+    def queue_list(self, key: bytes, after: bytes, limit: int) -> list[Record]:
+        queue = self._queues.get(key, {})
+        following = sorted((pair for pair in queue.values() if pair[0] > after), key=lambda pair: pair[0])
+        return [entry for _, entry in following[:limit]]
+
+    def queue_delete(self, key: bytes, entry_id: bytes) -> Status:
+        queue = self._queues.get(key, {})
+        if entry_id not in queue:
+            return Status.OK if (key, entry_id) in self._deleted else Status.NOT_FOUND
+        _, entry = queue.pop(entry_id)
+        self._deleted[key, entry_id] = entry.expiry_day
+        if not queue:
+            del self._queues[key]
+        return Status.OK
+
+    def expire(self, today: int) -> int:
+        before = self._kept()
+        self._records = {key: record for key, record in self._records.items() if not record.expired(today)}
+        queues = {
+            key: {name: pair for name, pair in queue.items() if not pair[1].expired(today)}
+            for key, queue in self._queues.items()
+        }
+        self._queues = {key: queue for key, queue in queues.items() if queue}
+        self._deleted = {name: day for name, day in self._deleted.items() if day >= today}
+        return before - self._kept()
+
+    def count(self) -> dict[str, int]:
+        entries = sum(len(queue) for queue in self._queues.values())
+        return {"records": len(self._records), "entries": entries, "deleted": len(self._deleted)}
+
+    def _kept(self) -> int:
+        return len(self._records) + sum(len(queue) for queue in self._queues.values())
+
+
+@contextlib.contextmanager
+def full_disk(connection: Any, spare_pages: int = 0) -> Iterator[None]:
+    """Inside, a database cannot grow by more than `spare_pages`: SQLite itself says that the disk is full.
+
+    `connection` is that of a `mixmail.storage` database, in the thread that owns it.
+    """
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (usual,) = connection.execute("PRAGMA max_page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + spare_pages}")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA max_page_count = {usual}")

@@ -1,0 +1,611 @@
+"""Links over real TLS sockets on loopback.
+
+No test waits for a time to pass: each waits for what must happen (`Node.until`), with a limit after which it
+is red.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from OpenSSL import SSL
+from OpenSSL._util import lib as openssl
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+
+from mixmail.effects import Frame
+from mixmail.errors import LocalProtocolError, RemoteProtocolError, UserError
+from mixmail.link import certificate, tls
+from mixmail.link.frames import FrameReader, cut
+from mixmail.link.protocol import HELLO
+from mixmail.link.service import LinkService
+from mixmail.params import DEMO, GEOMETRY, NetworkParameters
+
+PACKET = 1
+TOO_LONG = 10.0  # seconds after which a test is red
+PATIENT = dataclasses.replace(DEMO, link_timeout=2 * TOO_LONG)
+HASTY = dataclasses.replace(DEMO, link_timeout=0.4)
+
+
+async def until(condition: Callable[[], Any], what: str = "") -> None:
+    """Let the reactor turn until `condition` holds."""
+    end = reactor.seconds() + TOO_LONG
+    while not condition():
+        assert reactor.seconds() < end, f"still waiting for {what or condition}"
+        await deferLater(reactor, 0.005, lambda: None)
+
+
+class Node:
+    """A node that knows where the others are; its descriptor is id | certificate hash."""
+
+    def __init__(self, folder: Path, name: str, params: NetworkParameters = PATIENT) -> None:
+        self.id = name.encode().ljust(32, b".")
+        (folder / name).mkdir()
+        self.certificate = certificate.make(folder / name)
+        self.claimed_hash = self.certificate.hash
+        self.known: dict[bytes, tuple[str, bytes]] = {}
+        self.frames: list[tuple[bytes, Frame]] = []
+        self.events: list[tuple[str, bytes]] = []
+        self.hellos = 0
+        self.refuse: type[Exception] | None = None
+        self.wires: list[tuple[str, bytes, bytes]] = []
+        self.links = LinkService(reactor, self, self.certificate, params)
+        self.links.observers.append(lambda *seen: self.wires.append(seen))
+        self.port = 0
+
+    async def listen(self, port: int = 0) -> None:
+        self.port = await self.links.listen(f"tcp:{port}:interface=127.0.0.1")
+
+    def knows(self, other: Node, port: int | None = None) -> None:
+        self.known[other.id] = (f"tcp:host=127.0.0.1:port={port or other.port}", other.certificate.hash)
+
+    def saw_last(self, event: str, peer: bytes) -> bool:
+        return self.events[-1] == (event, peer)
+
+    def got(self, other: Node) -> list[Frame]:
+        return [frame for peer, frame in self.frames if peer == other.id]
+
+    # LinkCallbacks
+
+    def hello(self) -> bytes:
+        return self.id + self.claimed_hash
+
+    def on_hello(self, raw_descriptor: bytes, cert_hash: bytes) -> bytes:
+        self.hellos += 1
+        if len(raw_descriptor) != 64 or raw_descriptor[32:] != cert_hash:
+            raise RemoteProtocolError("the descriptor names another certificate")
+        return raw_descriptor[:32]
+
+    def on_frame(self, peer: bytes, frame: Frame) -> None:
+        if self.refuse is not None:
+            raise self.refuse("not this one")
+        self.frames.append((peer, frame))
+
+    def on_link_up(self, peer: bytes) -> None:
+        self.events.append(("up", peer))
+
+    def on_link_down(self, peer: bytes) -> None:
+        self.events.append(("down", peer))
+
+    def resolve(self, peer: bytes) -> tuple[str, bytes] | None:
+        return self.known.get(peer)
+
+
+class Raw(Protocol):
+    """A peer that sends what the test wants; keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.up: Deferred[None] = Deferred()
+        self.lost: Deferred[Any] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.up.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(reason.value)
+
+
+class Stage:
+    """The nodes, raw peers and log lines of one test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nodes: list[Node] = []
+        self.ports: list[Any] = []
+        self.raws: list[Raw] = []
+        self.lines: list[str] = []
+
+    def log(self, event: Any) -> None:
+        if event["log_level"] >= LogLevel.info and event["log_namespace"].startswith("mixmail"):
+            self.lines.append(formatEvent(event))
+
+    def node(self, name: str, params: NetworkParameters = PATIENT) -> Node:
+        node = Node(self.folder, name, params)
+        self.nodes.append(node)
+        return node
+
+    async def pair(self, params: NetworkParameters = PATIENT) -> tuple[Node, Node]:
+        a, b = self.node("anna", params), self.node("bert", params)
+        await a.listen()
+        await b.listen()
+        a.knows(b)
+        b.knows(a)
+        return a, b
+
+    async def raw(self, node: Node) -> Raw:
+        """A plain TCP connection to `node`."""
+        raw = Raw()
+        self.raws.append(raw)
+        await clientFromString(reactor, f"tcp:host=127.0.0.1:port={node.port}").connect(
+            Factory.forProtocol(lambda: raw)
+        )
+        return raw
+
+    async def raw_tls(
+        self, node: Node, context: SSL.Context | None = None, expected: bytes | None = None
+    ) -> tuple[Raw, bytes]:
+        """A TLS connection to `node` with a certificate of its own (and its hash)."""
+        folder = self.folder / f"raw{len(self.raws)}"
+        folder.mkdir()
+        mine = certificate.make(folder)
+        raw = Raw()
+        self.raws.append(raw)
+        wrapped = tls.client_factory(
+            reactor,
+            context or tls.make_context(mine),
+            expected or node.certificate.hash,
+            Factory.forProtocol(lambda: raw),
+        )
+        await clientFromString(reactor, f"tcp:host=127.0.0.1:port={node.port}").connect(wrapped)
+        return raw, mine.hash
+
+    async def introduced(self, node: Node, name: str = "mallory") -> tuple[Raw, bytes]:
+        """A TLS peer whose HELLO was accepted, and its id."""
+        raw, mine = await self.raw_tls(node)
+        me = name.encode().ljust(32, b".")
+        raw.transport.write(cut(Frame(HELLO, 0, me + mine))[0])
+        await until(lambda: ("up", me) in node.events)
+        return raw, me
+
+
+@pytest_twisted.async_yield_fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    made = Stage(tmp_path)
+    globalLogPublisher.addObserver(made.log)
+    yield made
+    globalLogPublisher.removeObserver(made.log)
+    for raw in made.raws:
+        if raw.transport is not None and not raw.lost.called:
+            raw.transport.abortConnection()
+            await raw.lost
+    for node in made.nodes:
+        await node.links.close()
+    for port in made.ports:
+        await port.stopListening()
+    # no address of anybody in what was logged at level info or above
+    assert not [line for line in made.lines if "127.0.0.1" in line]
+
+
+def packet(number: int, size: int = GEOMETRY.packet) -> Frame:
+    return Frame(PACKET, number, number.to_bytes(4, "big") * (size // 4) + bytes(size % 4))
+
+
+# what must work
+
+
+@pytest_twisted.ensureDeferred
+async def test_packets_go_both_ways(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.links.send(b.id, packet(1))
+    await until(lambda: b.got(a))
+    b.links.send(a.id, packet(2))
+    await until(lambda: a.got(b))
+    assert b.got(a) == [packet(1)]
+    assert a.got(b) == [packet(2)]
+    assert a.events == [("up", b.id)]
+    assert b.events == [("up", a.id)]
+    assert a.links.peers() == [b.id]
+    assert (a.hellos, b.hellos) == (1, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_observers_and_counters_see_each_frame_at_the_socket(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.links.send(b.id, packet(1))
+    await until(lambda: b.got(a))
+    hello = cut(Frame(HELLO, 0, a.hello()))
+    assert [wire for way, _, wire in b.wires if way == "in"] == hello + cut(packet(1))
+    assert ("out", b.id, cut(packet(1))[0]) in a.wires
+    assert ("in", a.id, cut(packet(1))[0]) in b.wires
+    assert {len(wire) for _, _, wire in a.wires + b.wires} == {32_800}
+    assert a.links.counters.frames_out == b.links.counters.frames_in == {HELLO: 1, PACKET: 1}
+    assert b.links.counters.bytes_in[PACKET] == 32_800
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_is_1_3_with_the_hybrid_group_on_both_sides(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.links.send(b.id, packet(1))
+    await until(lambda: b.got(a))
+    for node in (a, b):
+        (link,) = node.links._links
+        connection = link.transport.getHandle()
+        assert connection.get_group_name() == "X25519MLKEM768"
+        assert connection.get_protocol_version_name() == "TLSv1.3"
+        assert connection.get_cipher_name() == "TLS_CHACHA20_POLY1305_SHA256"
+        assert connection.get_peer_certificate() is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hundred_messages_in_order(stage: Stage) -> None:
+    a, b = await stage.pair()
+    sent = [packet(number, 4 * number) for number in range(100)]
+    for frame in sent:
+        a.links.send(b.id, frame)
+    await until(lambda: len(b.got(a)) == 100)
+    assert b.got(a) == sent
+
+
+@pytest_twisted.ensureDeferred
+async def test_long_messages_come_back_whole(stage: Stage) -> None:
+    a, b = await stage.pair()
+    sent = [packet(3, 3 * GEOMETRY.packet), packet(4, 2 * GEOMETRY.packet + 1), packet(5, GEOMETRY.message)]
+    for frame in sent:
+        a.links.send(b.id, frame)
+    await until(lambda: len(b.got(a)) == 3)
+    assert b.got(a) == sent
+    assert b.links.counters.frames_in[PACKET] == 3 + 3 + 32
+    with pytest.raises(LocalProtocolError):
+        a.links.send(b.id, packet(6, GEOMETRY.message + 1))
+
+
+@pytest_twisted.ensureDeferred
+async def test_both_sides_call_at_once(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.links.send(b.id, packet(1))
+    b.links.send(a.id, packet(2))
+    await until(lambda: a.got(b) and b.got(a))
+    await until(lambda: a.hellos == b.hellos == 2, "the second link")
+    for number in range(3, 30):
+        a.links.send(b.id, packet(number, 9))
+        b.links.send(a.id, packet(number, 9))
+    await until(lambda: len(a.got(b)) == len(b.got(a)) == 28)
+    assert [frame.stream for frame in a.got(b)] == [2, *range(3, 30)]
+    assert [frame.stream for frame in b.got(a)] == [1, *range(3, 30)]
+    assert a.events == [("up", b.id)]
+    assert len(a.links._peers[b.id].links) == 2
+    await b.links.close()
+    await until(lambda: ("down", b.id) in a.events)
+    assert a.events == [("up", b.id), ("down", b.id)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_seed_is_reached_by_endpoint_and_hash(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.known.clear()
+    where = f"tcp:host=127.0.0.1:port={b.port}"
+    assert await a.links.connect_seed(where, b.certificate.hash) == b.id
+    a.links.send(b.id, packet(1))
+    await until(lambda: b.got(a))
+    for endpoint, cert_hash, code in (
+        (where, bytes(32), "unreachable"),
+        ("unix:/tmp/x", b.certificate.hash, "endpoint"),
+    ):
+        with pytest.raises(UserError) as caught:
+            await a.links.connect_seed(endpoint, cert_hash)
+        assert caught.value.code == code
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_starts_later_gets_what_waits(stage: Stage) -> None:
+    a, b = await stage.pair()
+    port = b.port
+    await b.links.close()
+    a.links.send(b.id, packet(1))
+    await until(lambda: a.links.counters.failed_connects)
+    again = stage.node("bert2")
+    again.id = b.id
+    await again.listen(port)
+    a.knows(again)
+    await until(lambda: again.got(a))
+    assert again.got(a) == [packet(1)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_idle_link_ends_and_the_next_message_opens_another(stage: Stage) -> None:
+    a, b = await stage.pair(dataclasses.replace(HASTY, link_idle=0.2))
+    a.links.send(b.id, packet(1))
+    await until(lambda: ("down", b.id) in a.events and ("down", a.id) in b.events)
+    a.links.send(b.id, packet(2))
+    await until(lambda: len(b.got(a)) == 2)
+    assert stage.lines == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_of_a_service(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.links.send(b.id, packet(1))
+    await until(lambda: b.got(a))
+    await b.links.close()
+    await until(lambda: ("down", b.id) in a.events)
+    assert b.links.peers() == a.links.peers() == []
+    with pytest.raises(Exception, match="refused"):
+        await stage.raw(b)
+    stage.raws.clear()
+    b.links.send(a.id, packet(2))  # is dropped, not an error
+    await b.links.close()
+
+
+# limits
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_queue_drops_the_newest(stage: Stage) -> None:
+    a, b = await stage.pair(dataclasses.replace(PATIENT, link_queue=8))
+    a.links.send(b.id, packet(0))
+    await until(lambda: b.got(a))
+    for number in range(1, 200):
+        a.links.send(b.id, packet(number))
+    full = a.links.counters.full
+    assert 100 < full <= 191
+    await until(lambda: len(b.got(a)) == 200 - full)
+    assert [frame.stream for frame in b.got(a)] == list(range(200 - full))
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_queue_before_the_link_is_bounded_too(stage: Stage) -> None:
+    a, b = await stage.pair(dataclasses.replace(PATIENT, link_queue=8))
+    for number in range(20):
+        a.links.send(b.id, packet(number))
+    assert a.links.counters.full == 12
+    await until(lambda: len(b.got(a)) == 8)
+    a.links.send(b"nobody".ljust(32, b"."), packet(1))
+    assert a.links.counters.unknown == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_for_a_dead_peer_is_forgotten(stage: Stage) -> None:
+    a, b = await stage.pair(HASTY)
+    await b.links.close()
+    a.links.send(b.id, packet(1))
+    await until(lambda: a.links.counters.late == 1)
+    await until(lambda: not a.links._peers)
+
+
+# peers that are not who they should be
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_certificate_than_the_pinned_one_is_refused(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.known[b.id] = (a.known[b.id][0], bytes(32))
+    a.links.send(b.id, packet(1))
+    await until(lambda: a.links.counters.failed_connects and b.links.counters.dropped_links)
+    assert a.hellos == b.hellos == 0
+    assert not [wire for way, _, wire in b.wires if way == "in"]
+    assert any("certificate" in line for line in stage.lines)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_whose_descriptor_names_another_certificate(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.claimed_hash = bytes(32)
+    a.links.send(b.id, packet(1))
+    # in TLS 1.3, and with a HELLO each way, the client believes for a moment that the link stands
+    await until(lambda: b.links.counters.dropped_links == 1)
+    await until(lambda: not a.links.peers())
+    assert b.events == [] and b.got(a) == []
+    assert "dropped a link: the descriptor names another certificate" in stage.lines
+    # and it does not call again and again: the next attempt waits
+    await until(lambda: a.links._peers[b.id].retry is not None)
+    a.links.send(b.id, packet(2))
+    assert not a.links._peers[b.id].connecting
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_node_at_the_endpoint(stage: Stage) -> None:
+    a, b = await stage.pair()
+    stranger = b"somebody else".ljust(32, b".")
+    a.known[stranger] = a.known[b.id]
+    a.links.send(stranger, packet(1))
+    await until(lambda: a.links.counters.dropped_links == 1)
+    assert a.links.peers() == []
+    assert b.got(a) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_without_a_certificate(stage: Stage) -> None:
+    a = stage.node("anna")
+    await a.listen()
+    raw, _ = await stage.raw_tls(a, SSL.Context(SSL.TLS_METHOD))
+    await raw.lost
+    await until(lambda: a.links.counters.dropped_links == 1)
+    assert a.wires == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_older_tls(stage: Stage) -> None:
+    a = stage.node("anna")
+    await a.listen()
+    context = tls.make_context(a.certificate)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    raw, _ = await stage.raw_tls(a, context)
+    await raw.lost
+    await until(lambda: a.links.counters.dropped_links == 1)
+    assert a.wires == []
+
+
+def without_hybrid_group(mine: certificate.Certificate) -> SSL.Context:
+    context = tls.make_context(mine)
+    assert openssl.SSL_CTX_set1_curves_list(context._context, b"X25519") == 1
+    return context
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_without_the_hybrid_group(stage: Stage) -> None:
+    a = stage.node("anna")
+    await a.listen()
+    raw, _ = await stage.raw_tls(a, without_hybrid_group(a.certificate))
+    await raw.lost
+    assert "dropped a link: link with key exchange x25519 instead of X25519MLKEM768" in stage.lines
+    assert a.wires == [] and raw.data == b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_without_the_hybrid_group(stage: Stage) -> None:
+    a, b = stage.node("anna"), stage.node("bert")
+    raw = Raw()
+    port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(
+        tls.server_factory(reactor, without_hybrid_group(b.certificate), Factory.forProtocol(lambda: raw))
+    )
+    stage.ports.append(port)
+    a.knows(b, port.getHost().port)
+    a.links.send(b.id, packet(1))
+    await until(lambda: a.links.counters.dropped_links == 1)
+    assert "dropped a link: link with key exchange x25519 instead of X25519MLKEM768" in stage.lines
+    assert a.wires == []
+    await raw.lost
+
+
+# peers that misbehave
+
+
+@pytest_twisted.ensureDeferred
+async def test_garbage_instead_of_tls(stage: Stage) -> None:
+    a, b = await stage.pair()
+    raw = await stage.raw(a)
+    raw.transport.write(b"GET / HTTP/1.1\r\n\r\n")
+    await raw.lost
+    await until(lambda: len(stage.lines) == 1)
+    assert stage.lines[0].startswith("dropped a link: no TLS with the peer (")
+    b.links.send(a.id, packet(1))  # others do not notice
+    await until(lambda: a.got(b))
+
+
+@pytest_twisted.ensureDeferred
+async def test_something_else_than_hello(stage: Stage) -> None:
+    a = stage.node("anna")
+    await a.listen()
+    for first, reason in (
+        (b"\xff" * GEOMETRY.frame, "frame header with a reserved value"),
+        (cut(packet(1))[0], "first frame is not HELLO"),
+        (cut(Frame(HELLO, 0, b"no descriptor"))[0], "the descriptor names another certificate"),
+        (cut(packet(1, 40_000))[0], "message of more than 1 frames"),
+    ):
+        raw, _ = await stage.raw_tls(a)
+        raw.transport.write(first)
+        await raw.lost
+        assert stage.lines.pop() == f"dropped a link: {reason}"
+    assert a.events == [] and a.frames == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_garbage_after_hello(stage: Stage) -> None:
+    a = stage.node("anna")
+    await a.listen()
+    for garbage in (b"\0" * GEOMETRY.frame, cut(Frame(HELLO, 0, b"again"))[0]):
+        raw, me = await stage.introduced(a)
+        raw.transport.write(cut(packet(1))[0] + garbage)
+        await raw.lost
+        await until(functools.partial(a.saw_last, "down", me))
+    assert len(stage.lines) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_silent_peers(stage: Stage) -> None:
+    a = stage.node("anna", HASTY)
+    await a.listen()
+    tcp = await stage.raw(a)
+    hello, _ = await stage.raw_tls(a)
+    await tcp.lost
+    await hello.lost
+    assert stage.lines == ["dropped a link: the peer did not say who it is in time"] * 2
+    assert FrameReader().feed(hello.data) == [Frame(HELLO, 0, a.hello())]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_stops_half_way(stage: Stage) -> None:
+    a = stage.node("anna", HASTY)
+    await a.listen()
+    half_frame = cut(packet(1))[0][:20_000]
+    half_message = cut(packet(1, 100_000))[0]
+    for half in (half_frame, half_message):
+        raw, me = await stage.introduced(a)
+        raw.transport.write(cut(packet(9))[0] + half)
+        await raw.lost
+        assert a.frames.pop() == (me, packet(9))
+        await until(functools.partial(a.saw_last, "down", me))
+        assert stage.lines.pop() == "dropped a link: the peer stopped half-way"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_quiet_peer_is_not_half_way(stage: Stage) -> None:
+    a = stage.node("anna", HASTY)
+    await a.listen()
+    raw, me = await stage.introduced(a, "quiet")
+    other, _ = await stage.introduced(a, "half")
+    other.transport.write(b"\1")
+    await other.lost  # by then the quiet one has been quiet for as long
+    raw.transport.write(cut(packet(1))[0])
+    await until(lambda: a.frames)
+    assert a.frames == [(me, packet(1))]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_leaves(stage: Stage) -> None:
+    a = stage.node("anna")
+    await a.listen()
+    raw, me = await stage.introduced(a)
+    raw.transport.write(cut(packet(1))[0] + b"\1" * 99)
+    raw.transport.loseConnection()
+    await until(lambda: ("down", me) in a.events)
+    assert a.frames == [(me, packet(1))]
+    assert stage.lines == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_the_node_refuses_costs_only_itself(stage: Stage) -> None:
+    a, b = await stage.pair()
+    b.refuse = RemoteProtocolError
+    a.links.send(b.id, packet(1))
+    await until(lambda: b.links.counters.broken == 1)
+    b.refuse = None
+    a.links.send(b.id, packet(2))
+    await until(lambda: b.got(a))
+    assert b.events == [("up", a.id)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hostile_endpoint_in_a_descriptor(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.known[b.id] = ("unix:/run/secret.sock", b.certificate.hash)
+    a.links.send(b.id, packet(1))
+    assert a.links.counters.failed_connects == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_in_use(stage: Stage) -> None:
+    a, b = stage.node("anna"), stage.node("bert")
+    await a.listen()
+    with pytest.raises(UserError) as caught:
+        await b.listen(a.port)
+    assert caught.value.code == "port"
+    assert str(a.port) in caught.value.message and "\n" not in caught.value.message
+    with pytest.raises(UserError) as caught:
+        await b.links.listen("nonsense")
+    assert caught.value.code == "endpoint"

@@ -1,0 +1,418 @@
+"""The contract of a `RecordStore`.  To put another store under it, add it to STORE_FACTORIES."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from mixmail.boxes.record import FIRST, ZERO_SIGNATURE, Record, RecordType
+from mixmail.boxes.stamp import Stamp
+from mixmail.boxes.status import Status
+from mixmail.boxes.store import RecordStore
+from mixmail.params import GEOMETRY
+from mixmail.storage.node_db import NodeDatabase
+from mixmail.testing import MemoryStore
+
+STORE_FACTORIES: dict[str, Callable[[Path], Any]] = {
+    "memory": lambda tmp_path: MemoryStore(),
+    "sqlite": lambda tmp_path: NodeDatabase(tmp_path / "node.db"),
+}
+
+TODAY = 20_000
+KEY = b"k" * 32
+OTHER = b"o" * 32
+LIMIT = 3
+
+
+@pytest.fixture(params=sorted(STORE_FACTORIES))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> RecordStore:
+    made: RecordStore = STORE_FACTORIES[request.param](tmp_path)
+    return made
+
+
+def record(
+    kind: RecordType = RecordType.BOX,
+    *,
+    key: bytes = KEY,
+    text: int = 0,
+    day: int = TODAY,
+    klass: int = 7,
+    seq: int = 0,
+    bits: int = 0,
+) -> Record:
+    """A record that looks like one: stores do not check signatures or work."""
+    stamp = Stamp(bytes(8), 1, bits, day).pack() if bits else bytes(32)
+    c = text.to_bytes(4, "big") + bytes(GEOMETRY.box_ct - 4)
+    signature = ZERO_SIGNATURE if kind is RecordType.QUEUE else b"s" * 64
+    return Record(key, signature, kind, klass, day, seq, stamp, c)
+
+
+def entry(text: int, bits: int = 0, **more: Any) -> Record:
+    return record(RecordType.QUEUE, text=text, bits=bits, **more)
+
+
+def listed(store: RecordStore, key: bytes = KEY) -> list[Record]:
+    return store.queue_list(key, FIRST, 1000)
+
+
+class TestRecords:
+    def test_a_new_record_is_stored_and_read_byte_for_byte(self, store: RecordStore) -> None:
+        box = record(text=1, bits=4)
+        assert store.get(KEY) is None
+        assert store.put(box, TODAY) is Status.STORED
+        assert store.get(KEY) == box
+        assert store.get(KEY).pack() == box.pack()  # type: ignore[union-attr]
+        assert store.get(OTHER) is None
+
+    @pytest.mark.parametrize("kind", [RecordType.BOX, RecordType.TOMBSTONE, RecordType.MUTABLE])
+    def test_each_type_but_queue_is_kept(self, store: RecordStore, kind: RecordType) -> None:
+        assert store.put(record(kind), TODAY) is Status.STORED
+        assert store.get(KEY) == record(kind)
+
+    def test_a_queue_entry_is_no_record(self, store: RecordStore) -> None:
+        assert store.put(entry(1), TODAY) is Status.REFUSED
+        assert store.get(KEY) is None
+        assert listed(store) == []
+
+    def test_the_identical_record_is_ok_and_the_first_copy_stays(self, store: RecordStore) -> None:
+        store.put(record(text=1), TODAY)
+        assert store.put(record(text=1, bits=9), TODAY) is Status.OK
+        assert store.get(KEY) == record(text=1)
+
+    def test_a_home_keeps_its_own_box(self, store: RecordStore) -> None:
+        store.put(record(text=1), TODAY)
+        assert store.put(record(text=0), TODAY) is Status.EXISTS
+        assert store.put(record(text=2), TODAY) is Status.EXISTS
+        assert store.get(KEY) == record(text=1)
+
+    def test_a_tombstone_beats_a_box_for_good(self, store: RecordStore) -> None:
+        store.put(record(text=1), TODAY)
+        assert store.put(record(RecordType.TOMBSTONE), TODAY) is Status.STORED
+        assert store.put(record(text=1), TODAY) is Status.EXISTS
+        assert store.get(KEY) == record(RecordType.TOMBSTONE)
+
+    def test_the_higher_sequence_number_stays(self, store: RecordStore) -> None:
+        assert store.put(record(RecordType.MUTABLE, seq=5, text=1), TODAY) is Status.STORED
+        assert store.put(record(RecordType.MUTABLE, seq=4, text=2), TODAY) is Status.EXISTS
+        assert store.put(record(RecordType.MUTABLE, seq=5, text=2), TODAY) is Status.EXISTS
+        assert store.put(record(RecordType.MUTABLE, seq=2**32 - 1, text=3), TODAY) is Status.STORED
+        assert store.get(KEY) == record(RecordType.MUTABLE, seq=2**32 - 1, text=3)
+
+    def test_an_expired_record_is_refused_and_gives_way(self, store: RecordStore) -> None:
+        old = record(text=1)
+        assert store.put(old, old.expiry_day + 1) is Status.EXPIRED
+        assert store.get(KEY) is None
+        assert store.put(old, old.expiry_day) is Status.STORED
+        new = record(text=2, day=TODAY + 8)
+        assert store.put(new, old.expiry_day) is Status.EXISTS
+        assert store.put(new, old.expiry_day + 1) is Status.STORED
+        assert store.get(KEY) == new
+
+    def test_expire_drops_what_has_expired_and_says_how_many(self, store: RecordStore) -> None:
+        short, long = record(text=1), record(key=OTHER, klass=30)
+        store.put(short, TODAY)
+        store.put(long, TODAY)
+        store.queue_add(entry(1), TODAY, LIMIT)
+        assert store.expire(TODAY + 7) == 0
+        assert store.get(KEY) == short
+        assert store.expire(TODAY + 8) == 2
+        assert store.get(KEY) is None
+        assert store.get(OTHER) == long
+        assert listed(store) == []
+        assert store.expire(TODAY + 8) == 0
+
+    def test_a_tombstone_outlives_its_box_by_a_week(self, store: RecordStore) -> None:
+        stone = record(RecordType.TOMBSTONE)
+        store.put(stone, TODAY)
+        assert store.expire(TODAY + 14) == 0
+        assert store.get(KEY) == stone
+        assert store.expire(TODAY + 15) == 1
+
+
+class TestQueues:
+    def test_other_types_are_refused(self, store: RecordStore) -> None:
+        for kind in (RecordType.BOX, RecordType.TOMBSTONE, RecordType.MUTABLE):
+            assert store.queue_add(record(kind), TODAY, LIMIT) is Status.REFUSED
+        assert listed(store) == []
+
+    def test_queues_and_records_of_one_key_are_apart(self, store: RecordStore) -> None:
+        store.put(record(text=9), TODAY)
+        store.queue_add(entry(1), TODAY, LIMIT)
+        assert store.get(KEY) == record(text=9)
+        assert listed(store) == [entry(1)]
+        assert listed(store, OTHER) == []
+
+    def test_more_work_comes_first_then_the_lower_id(self, store: RecordStore) -> None:
+        entries = [entry(text, bits) for text, bits in enumerate((0, 3, 3, 3, 24, 1, 0))]
+        for one in entries:
+            assert store.queue_add(one, TODAY, 10) is Status.STORED
+        expected = sorted(entries, key=lambda one: (-one.bits, one.entry_id))
+        assert listed(store) == expected
+        assert store.queue_list(KEY, FIRST, 2) == expected[:2]
+
+    def test_the_cursor_leads_through_every_entry_once(self, store: RecordStore) -> None:
+        for text in range(7):
+            store.queue_add(entry(text, text % 3), TODAY, 10)
+        found, after = [], FIRST
+        while page := store.queue_list(KEY, after, 1):
+            found.append(page[0])
+            after = page[0].position
+        assert found == listed(store)
+        assert len(found) == 7
+
+    def test_the_cursor_works_where_its_entry_is_not(self, store: RecordStore) -> None:
+        first, second, third = sorted((entry(text, 3) for text in range(3)), key=lambda one: one.position)
+        store.queue_add(first, TODAY, LIMIT)
+        store.queue_add(third, TODAY, LIMIT)
+        assert store.queue_list(KEY, second.position, 9) == [third]
+        store.queue_delete(KEY, third.entry_id)
+        assert store.queue_list(KEY, third.position, 9) == []
+        assert store.queue_list(KEY, first.position, 9) == []
+
+    def test_adding_twice_is_adding_once(self, store: RecordStore) -> None:
+        assert store.queue_add(entry(1, 2), TODAY, LIMIT) is Status.STORED
+        assert store.queue_add(entry(1, 2), TODAY, LIMIT) is Status.OK
+        assert listed(store) == [entry(1, 2)]
+
+    def test_more_work_on_the_same_entry_lifts_it(self, store: RecordStore) -> None:
+        store.queue_add(entry(1, 2), TODAY, LIMIT)
+        store.queue_add(entry(2, 3), TODAY, LIMIT)
+        assert store.queue_add(entry(1, 1), TODAY, LIMIT) is Status.OK
+        assert store.queue_add(entry(1, 4), TODAY, LIMIT) is Status.STORED
+        assert listed(store) == [entry(1, 4), entry(2, 3)]
+
+    def test_a_full_queue_evicts_the_fewest_bits(self, store: RecordStore) -> None:
+        for text in range(LIMIT):
+            store.queue_add(entry(text, text + 1), TODAY, LIMIT)
+        assert store.queue_add(entry(9, 0), TODAY, LIMIT) is Status.FULL
+        assert [one.bits for one in listed(store)] == [3, 2, 1]
+        assert store.queue_add(entry(8, 2), TODAY, LIMIT) is Status.STORED
+        assert [one.bits for one in listed(store)] == [3, 2, 2]
+        # evicted is not deleted: with room again it may come back
+        store.queue_delete(KEY, entry(8, 2).entry_id)
+        assert store.queue_add(entry(0, 1), TODAY, LIMIT) is Status.STORED
+
+    def test_among_equal_bits_the_higher_id_gives_way(self, store: RecordStore) -> None:
+        entries = sorted((entry(text, 2) for text in range(LIMIT + 1)), key=lambda one: one.entry_id)
+        for one in entries[1:]:
+            store.queue_add(one, TODAY, LIMIT)
+        assert store.queue_add(entries[0], TODAY, LIMIT) is Status.STORED
+        assert listed(store) == entries[:LIMIT]
+        assert store.queue_add(entries[LIMIT], TODAY, LIMIT) is Status.FULL
+
+    def test_the_limit_is_of_one_queue(self, store: RecordStore) -> None:
+        for text in range(LIMIT):
+            store.queue_add(entry(text), TODAY, LIMIT)
+        assert store.queue_add(entry(9, key=OTHER), TODAY, LIMIT) is Status.STORED
+
+    def test_expired_entries_take_no_room(self, store: RecordStore) -> None:
+        for text in range(LIMIT):
+            store.queue_add(entry(text, 24), TODAY, LIMIT)
+        new = entry(9, 1, day=TODAY + 8)
+        assert store.queue_add(new, TODAY + 7, LIMIT) is Status.FULL
+        assert store.queue_add(new, TODAY + 8, LIMIT) is Status.STORED
+        assert listed(store) == [new]
+        assert store.queue_add(entry(1, 24), TODAY + 8, LIMIT) is Status.EXPIRED
+
+    def test_what_was_deleted_does_not_come_back(self, store: RecordStore) -> None:
+        one = entry(1, 2)
+        store.queue_add(one, TODAY, LIMIT)
+        assert store.queue_delete(KEY, one.entry_id) is Status.OK
+        assert listed(store) == []
+        assert store.queue_add(one, TODAY, LIMIT) is Status.OK
+        assert store.queue_add(entry(1, 24), TODAY, LIMIT) is Status.OK
+        assert store.queue_add(one, one.expiry_day, LIMIT) is Status.OK
+        assert listed(store) == []
+        assert store.queue_add(one, one.expiry_day + 1, LIMIT) is Status.EXPIRED
+
+    def test_a_deletion_is_remembered_until_the_expiry_only(self, store: RecordStore) -> None:
+        one = entry(1)
+        store.queue_add(one, TODAY, LIMIT)
+        store.queue_delete(KEY, one.entry_id)
+        store.expire(one.expiry_day)
+        assert store.count()["deleted"] == 1
+        later = entry(1, day=one.expiry_day + 1)  # the same id under a later day
+        assert store.queue_add(later, one.expiry_day, LIMIT) is Status.OK
+        assert store.queue_add(later, one.expiry_day + 1, LIMIT) is Status.STORED
+        assert store.expire(one.expiry_day + 1) == 0
+        assert store.count()["deleted"] == 0
+        assert store.queue_delete(KEY, one.entry_id) is Status.OK
+        assert listed(store) == []
+
+    def test_an_entry_that_came_back_can_be_deleted_again(self, store: RecordStore) -> None:
+        one = entry(1)
+        store.queue_add(one, TODAY, LIMIT)
+        store.queue_delete(KEY, one.entry_id)
+        later = entry(1, day=one.expiry_day + 1)
+        assert store.queue_add(later, one.expiry_day + 1, LIMIT) is Status.STORED
+        assert store.queue_delete(KEY, one.entry_id) is Status.OK
+        assert listed(store) == []
+        assert store.queue_add(later, later.expiry_day, LIMIT) is Status.OK
+
+    def test_deleting_is_of_one_queue_and_idempotent(self, store: RecordStore) -> None:
+        one = entry(1)
+        assert store.queue_delete(KEY, one.entry_id) is Status.NOT_FOUND
+        store.queue_add(one, TODAY, LIMIT)
+        assert store.queue_delete(OTHER, one.entry_id) is Status.NOT_FOUND
+        assert store.queue_delete(KEY, one.entry_id) is Status.OK
+        assert store.queue_delete(KEY, one.entry_id) is Status.OK
+        assert store.queue_add(entry(1, key=OTHER), TODAY, LIMIT) is Status.STORED
+
+    def test_counts(self, store: RecordStore) -> None:
+        assert store.count() == {"records": 0, "entries": 0, "deleted": 0}
+        store.put(record(), TODAY)
+        store.put(record(key=OTHER), TODAY)
+        for text in range(3):
+            store.queue_add(entry(text), TODAY, LIMIT)
+        store.queue_delete(KEY, entry(0).entry_id)
+        assert store.count() == {"records": 2, "entries": 2, "deleted": 1}
+
+
+class Model(RuleBasedStateMachine):
+    """A store against flat lists that are searched anew for every question."""
+
+    factory: Callable[[Path], Any]
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = type(self).factory(Path(self.folder.name))
+        self.today = TODAY
+        self.records: list[Record] = []
+        self.entries: list[Record] = []
+        self.deleted: list[tuple[bytes, bytes, int]] = []
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            if close := getattr(self.store, "close", None):
+                close()
+            self.folder.cleanup()
+
+    keys = st.sampled_from([KEY, OTHER])
+    texts = st.integers(0, 3)
+    ages = st.integers(-1, 9)
+
+    @rule(
+        kind=st.sampled_from([RecordType.BOX, RecordType.TOMBSTONE, RecordType.MUTABLE]),
+        key=keys,
+        text=texts,
+        age=ages,
+        seq=st.integers(0, 2),
+    )
+    def put(self, kind: RecordType, key: bytes, text: int, age: int, seq: int) -> None:
+        new = record(
+            kind,
+            key=key,
+            text=0 if kind is RecordType.TOMBSTONE else text,
+            day=self.today - age,
+            seq=seq if kind is RecordType.MUTABLE else 0,
+        )
+        status = self.store.put(new, self.today)
+        if new.expiry_day < self.today:
+            assert status is Status.EXPIRED
+            return
+        live = [old for old in self.records if old.key == key and old.expiry_day >= self.today]
+        if any((old.meta, old.c) == (new.meta, new.c) for old in live):
+            assert status is Status.OK
+        elif live and not (
+            (kind is RecordType.TOMBSTONE and live[0].type is not RecordType.TOMBSTONE)
+            or (kind is live[0].type is RecordType.MUTABLE and seq > live[0].seq)
+        ):
+            assert status is Status.EXISTS
+        else:
+            assert status is Status.STORED
+            self.records = [old for old in self.records if old.key != key] + [new]
+
+    @rule(key=keys, text=texts, bits=st.integers(0, 3), age=ages)
+    def add(self, key: bytes, text: int, bits: int, age: int) -> None:
+        new = entry(text, bits, key=key, day=self.today - age)
+        status = self.store.queue_add(new, self.today, LIMIT)
+        if new.expiry_day < self.today:
+            assert status is Status.EXPIRED
+            return
+        if any((k, i) == (key, new.entry_id) and day >= self.today for k, i, day in self.deleted):
+            assert status is Status.OK
+            return
+        self.entries = [old for old in self.entries if old.key != key or old.expiry_day >= self.today]
+        same = [old for old in self.entries if (old.key, old.entry_id) == (key, new.entry_id)]
+        if same and same[0].bits >= bits:
+            assert status is Status.OK
+            return
+        self.entries = [old for old in self.entries if old not in same] + [new]
+        queue = self.queue(key)
+        self.entries = [old for old in self.entries if old not in queue[LIMIT:]]
+        assert status is (Status.STORED if new in queue[:LIMIT] else Status.FULL)
+
+    @rule(key=keys, text=texts)
+    def delete(self, key: bytes, text: int) -> None:
+        entry_id = entry(text, key=key).entry_id
+        status = self.store.queue_delete(key, entry_id)
+        found = [old for old in self.entries if (old.key, old.entry_id) == (key, entry_id)]
+        known = any((k, i) == (key, entry_id) for k, i, _ in self.deleted)
+        assert status is (Status.OK if found or known else Status.NOT_FOUND)
+        self.entries = [old for old in self.entries if old not in found]
+        # an entry that came back after a deletion had run out counts anew
+        if found:
+            self.deleted = [one for one in self.deleted if one[:2] != (key, entry_id)]
+            self.deleted.append((key, entry_id, found[0].expiry_day))
+
+    @rule(days=st.integers(0, 6))
+    def time(self, days: int) -> None:
+        self.today += days
+
+    @rule()
+    def expire(self) -> None:
+        kept = [old for old in self.records + self.entries if old.expiry_day >= self.today]
+        dropped = len(self.records) + len(self.entries) - len(kept)
+        assert self.store.expire(self.today) == dropped
+        self.records = [old for old in self.records if old in kept]
+        self.entries = [old for old in self.entries if old in kept]
+        self.deleted = [one for one in self.deleted if one[2] >= self.today]
+
+    @rule(key=keys, place=st.integers(0, LIMIT), limit=st.integers(1, LIMIT))
+    def page(self, key: bytes, place: int, limit: int) -> None:
+        queue = self.queue(key)
+        after = FIRST if place == 0 or place > len(queue) else queue[place - 1].position
+        start = 0 if after == FIRST else place
+        assert self.store.queue_list(key, after, limit) == queue[start : start + limit]
+
+    @invariant()
+    def the_same_is_there(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for key in (KEY, OTHER):
+            here = [old for old in self.records if old.key == key]
+            assert self.store.get(key) == (here[0] if here else None)
+            assert self.store.queue_list(key, FIRST, 99) == self.queue(key)
+        assert self.store.count() == {
+            "records": len(self.records),
+            "entries": len(self.entries),
+            "deleted": len(self.deleted),
+        }
+
+    def queue(self, key: bytes) -> list[Record]:
+        mine = [old for old in self.entries if old.key == key]
+        return sorted(mine, key=lambda old: (-old.bits, old.entry_id))
+
+
+@pytest.mark.parametrize("name", sorted(STORE_FACTORIES))
+def test_store_and_model_never_differ(name: str) -> None:
+    machine = type("Machine", (Model,), {"factory": staticmethod(STORE_FACTORIES[name])})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,219 @@
+"""Paths: the right layers, nobody twice, everybody equally likely."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import itertools
+
+import pytest
+from directory_builder import NETWORK, NOON, PARAMS, make
+
+from mixmail.directory.path import NetworkTooSmall, draw_loop, draw_route
+from mixmail.directory.view import Checks, View
+from mixmail.errors import UserError
+from mixmail.testing import SeededRandomness
+
+CHECKS = Checks()
+DRAWS = 200
+
+
+@functools.cache
+def network(count):
+    """A view of nodes 0 .. count - 1; node 0 is oneself."""
+    view = View(NETWORK, CHECKS)
+    for number in range(count):
+        assert view.add(make(number), NOON)
+    return view, make(0).node_id
+
+
+def ids(*items):
+    return [item.node_id for item in items]
+
+
+def routes(count, draws=DRAWS, seed=1):
+    view, own = network(count)
+    rng = SeededRandomness(seed)
+    return [draw_route(view, own, NOON, rng) for _ in range(draws)]
+
+
+@pytest.mark.parametrize("count", [9, 12, 47, 60])
+def test_a_route_goes_through_three_layers_and_meets_nobody_twice(count):
+    view, own = network(count)
+    for route in routes(count):
+        assert [view.layer_of(item.node_id, NOON) for item in route.out] == [0, 1, 2]
+        assert [view.layer_of(item.node_id, NOON) for item in route.back] == [0, 1, 2]
+        assert len(set(ids(*route.out, route.courier))) == 4
+        assert len(set(ids(*route.back, route.courier))) == 4
+        assert route.courier.node_id != route.proxy.node_id
+        assert own not in ids(*route.out, *route.back, route.courier, route.proxy)
+
+
+@pytest.mark.parametrize("count", range(3, 9))
+def test_in_small_networks_neighbours_differ_and_oneself_is_never_met(count):
+    _, own = network(count)
+    seen = set()
+    firsts = set()
+    for route in routes(count):
+        chain = ids(*route.out, route.courier, *route.back)
+        assert all(a != b for a, b in itertools.pairwise(chain))
+        assert route.proxy.node_id != route.courier.node_id
+        assert own not in (*chain, route.proxy.node_id)
+        seen.update(chain)
+        firsts.add(chain[0])
+    assert len(seen) == count - 1
+    assert firsts == seen, "no layers here"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_network_without_two_others_is_too_small(count):
+    view, own = network(count)
+    rng = SeededRandomness(1)
+    for draw in (draw_route, draw_loop):
+        with pytest.raises(NetworkTooSmall) as caught:
+            draw(view, own, NOON, rng)
+        assert isinstance(caught.value, UserError) and caught.value.code == "network-small"
+
+
+def test_two_others_are_enough_and_a_leaf_counts_all_nodes_as_others():
+    assert len(routes(3)) == DRAWS
+    view, _ = network(2)
+    route = draw_route(view, b"\x01" * 32, NOON, SeededRandomness(1))
+    assert len(set(ids(*route.out))) == 2
+
+
+def test_lopsided_layers_fall_back_to_paths_without_layers_where_nobody_is_met_twice():
+    by_hash = dataclasses.replace(NETWORK, parameters=dataclasses.replace(PARAMS, layers_by_hash_from=0))
+    full = View(by_hash)
+    for number in range(40):
+        assert full.add(make(number, network=by_hash), NOON)
+    first, second, third = full.layers(NOON)
+    view = View(by_hash, full.checks)
+    for item in (*first[:7], *second[:7], *third[:1]):
+        assert view.add(item, NOON)
+    assert [len(layer) for layer in view.layers(NOON)] == [7, 7, 1]
+    own = first[0].node_id
+    rng = SeededRandomness(3)
+    firsts = set()
+    for _ in range(DRAWS):
+        route = draw_route(view, own, NOON, rng)
+        assert len(set(ids(*route.out, route.courier))) == 4
+        assert len(set(ids(*route.back, route.courier))) == 4
+        assert own not in ids(*route.out, *route.back, route.courier, route.proxy)
+        firsts.add(route.out[0].node_id)
+        loop = ids(*draw_loop(view, own, NOON, rng))
+        assert len(set(loop)) == 3 and own not in loop
+    assert len(firsts) == 14
+
+
+# -- loops -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [12, 60])
+def test_a_loop_takes_the_layers_after_ones_own_and_one_more_node(count):
+    view, _ = network(count)
+    rng = SeededRandomness(5)
+    for layer, members in enumerate(view.layers(NOON)):
+        own = members[0].node_id
+        for _ in range(40):
+            *mixes, last = draw_loop(view, own, NOON, rng)
+            assert [view.layer_of(item.node_id, NOON) for item in mixes] == list(range(layer + 1, 3))
+            assert len(set(ids(*mixes, last))) == len(mixes) + 1
+            assert own not in ids(*mixes, last)
+
+
+def test_a_node_without_a_layer_loops_through_all_three():
+    view, _ = network(12)
+    *mixes, _ = draw_loop(view, b"\x01" * 32, NOON, SeededRandomness(5))
+    assert [view.layer_of(item.node_id, NOON) for item in mixes] == [0, 1, 2]
+
+
+def test_loops_in_small_networks_have_different_neighbours():
+    view, _ = network(5)
+    rng = SeededRandomness(6)
+    for layer, members in enumerate(view.layers(NOON)):
+        own = members[0].node_id
+        for _ in range(40):
+            loop = ids(*draw_loop(view, own, NOON, rng))
+            assert len(loop) == 3 - layer and own not in loop
+            assert all(a != b for a, b in itertools.pairwise(loop))
+
+
+# -- uniformity ------------------------------------------------------------------------------------
+
+
+def chi_square_per_degree(counts, candidates, draws):
+    expected = draws / len(candidates)
+    total = sum((counts[node_id] - expected) ** 2 / expected for node_id in candidates)
+    return total / (len(candidates) - 1)
+
+
+def positions(drawn):
+    """node id counts for each place of a route."""
+    counts = collections.defaultdict(collections.Counter)
+    for route in drawn:
+        for place, item in enumerate(route.out):
+            counts[f"m{place + 1}"][item.node_id] += 1
+        for place, item in enumerate(route.back):
+            counts[f"m{place + 4}"][item.node_id] += 1
+        counts["courier"][route.courier.node_id] += 1
+        counts["proxy"][route.proxy.node_id] += 1
+    return counts
+
+
+class Biased(SeededRandomness):
+    """Takes the better of two draws: the first places of a list twice as often as is fair."""
+
+    def below(self, bound):
+        return min(super().below(bound), super().below(bound))
+
+
+# The statistic of a fair draw has mean 1 and, with at least 3 degrees of freedom (layers of 4), exceeds
+# 6 with p = 4e-4; the draws are seeded, so this either always or never happens.
+BOUND = 6.0
+
+
+def _worst(rng_class):
+    """The highest chi-square per degree of freedom over the places, 4000 routes among 13 nodes."""
+    view, own = network(13)
+    rng = rng_class(11)
+    draws = 4000
+    counts = positions([draw_route(view, own, NOON, rng) for _ in range(draws)])
+    assert len(counts) == 8
+    layers = [[item.node_id for item in layer if item.node_id != own] for layer in view.layers(NOON)]
+    others = [node_id for layer in layers for node_id in layer]
+    worst = {}
+    for place, seen in counts.items():
+        candidates = layers[(int(place[1]) - 1) % 3] if place[0] == "m" else others
+        assert set(seen) == set(candidates)
+        if place == "courier":  # not one of six mixes: fair only among the nodes of one layer
+            worst[place] = max(_within_layer(seen, layer) for layer in layers)
+        elif place != "proxy":
+            worst[place] = chi_square_per_degree(seen, candidates, draws)
+        else:
+            worst[place] = max(_within_layer(seen, layer) for layer in layers)
+    return worst
+
+
+def _within_layer(seen, layer):
+    return chi_square_per_degree(seen, layer, sum(seen[node_id] for node_id in layer))
+
+
+def test_every_node_of_a_layer_is_equally_likely_in_every_place():
+    assert max(_worst(SeededRandomness).values()) < BOUND
+
+
+def test_the_bound_catches_a_biased_draw_in_every_place():
+    assert min(_worst(Biased).values()) > BOUND
+
+
+def test_out_and_back_are_independent():
+    """Pairs (m1, m4) are as likely as each other."""
+    view, own = network(13)
+    layer = [item.node_id for item in view.layers(NOON)[0] if item.node_id != own]
+    pairs = collections.Counter(
+        (route.out[0].node_id, route.back[0].node_id) for route in routes(13, draws=4000, seed=12)
+    )
+    candidates = [(a, b) for a in layer for b in layer]
+    assert chi_square_per_degree(pairs, candidates, 4000) < BOUND

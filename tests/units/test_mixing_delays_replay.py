@@ -1,0 +1,110 @@
+"""Delay laws and the replay filter."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixmail.mixing import delays
+from mixmail.mixing.replay import ReplayFilter
+from mixmail.params import CHAT, DEMO, MAIL
+from mixmail.testing import SeededRandomness
+
+DRAWS = 20_000
+
+
+def kolmogorov(values, mean):
+    """The largest distance of the empirical distribution from the exponential one with this mean."""
+    ordered = sorted(values)
+    return max(
+        abs((rank + 1) / len(ordered) - (1 - math.exp(-value / mean))) for rank, value in enumerate(ordered)
+    )
+
+
+# 1.95 / sqrt(n) is exceeded with p = 0.001; the draws are seeded.
+BOUND = 1.95 / math.sqrt(DRAWS)
+
+
+@pytest.mark.parametrize("params", [MAIL, CHAT])
+def test_mix_delays_are_exponential_whole_milliseconds(params):
+    drawn = delays.draw_delays_ms(params, SeededRandomness(1), DRAWS)
+    assert all(type(value) is int for value in drawn)
+    assert kolmogorov(drawn, 1000 * params.mean_delay) < BOUND
+    assert (
+        kolmogorov([min(value, 3000 * params.mean_delay) * 0.97 for value in drawn], 1000 * params.mean_delay)
+        > BOUND
+    )
+
+
+def test_a_query_draws_six():
+    assert len(delays.draw_delays_ms(DEMO, SeededRandomness(1))) == 6
+
+
+def test_delays_are_cut_without_a_pile_at_the_cut():
+    params = dataclasses.replace(MAIL, delay_cut=1.0)
+    drawn = delays.draw_delays_ms(params, SeededRandomness(2), DRAWS)
+    limit = delays.max_delay_ms(params)
+    assert limit == 60_000
+    assert max(drawn) <= limit
+    coarse = dataclasses.replace(params, mean_delay=0.0027)
+    assert delays.max_delay_ms(coarse) == 2
+    assert set(delays.draw_delays_ms(coarse, SeededRandomness(2), DRAWS)) == {0, 1, 2}
+    assert sum(value > 0.99 * limit for value in drawn) < DRAWS * 0.02
+
+
+@given(st.sampled_from([MAIL, CHAT, DEMO]), st.integers())
+def test_no_delay_is_above_what_a_mix_accepts(params, seed):
+    rng = SeededRandomness(seed)
+    assert all(0 <= value <= delays.max_delay_ms(params) for value in delays.draw_delays_ms(params, rng))
+    limit = params.delay_max * params.courier_delay_fraction
+    assert 0 <= delays.draw_courier_delay(params, rng) <= limit
+
+
+def test_courier_delays_have_a_sixth_of_the_mean():
+    rng = SeededRandomness(3)
+    drawn = [delays.draw_courier_delay(MAIL, rng) for _ in range(DRAWS)]
+    assert kolmogorov(drawn, 10.0) < BOUND
+
+
+def test_loops_at_a_held_tick_are_geometric_with_mean_one():
+    rng = SeededRandomness(4)
+    drawn = [delays.draw_loop_count(MAIL, rng) for _ in range(DRAWS)]
+    for count in range(4):
+        assert abs(drawn.count(count) / DRAWS - 0.5 ** (count + 1)) < 0.015
+    assert abs(sum(drawn) / DRAWS - 1) < 0.04
+
+
+# -- replay ----------------------------------------------------------------------------------------
+
+
+def test_a_tag_is_new_once_for_each_key():
+    seen = ReplayFilter(MAIL)
+    assert seen.check_and_add(7, b"tag")
+    assert not seen.check_and_add(7, b"tag")
+    assert seen.check_and_add(8, b"tag")
+    assert seen.check_and_add(7, b"other")
+    assert seen.count(7) == 2 and seen.count(8) == 1 and seen.count(9) == 0
+
+
+def test_a_forgotten_key_takes_its_tags_and_no_others_with_it():
+    seen = ReplayFilter(MAIL)
+    for epoch in (7, 8):
+        seen.check_and_add(epoch, b"tag")
+    seen.forget(7)
+    seen.forget(99)
+    assert seen.count(7) == 0
+    assert not seen.check_and_add(8, b"tag")
+
+
+def test_a_full_filter_refuses_rather_than_forgets():
+    seen = ReplayFilter(dataclasses.replace(MAIL, replay_capacity=2))
+    assert seen.check_and_add(7, b"a") and not seen.full(7)
+    assert seen.check_and_add(7, b"b") and seen.full(7)
+    assert not seen.check_and_add(7, b"c")
+    assert not seen.check_and_add(7, b"a")
+    assert seen.count(7) == 2
+    assert seen.check_and_add(8, b"c")

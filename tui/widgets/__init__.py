@@ -1,0 +1,1 @@
+"""One widget a module: the folders, the mail list, the reading pane, the status line."""
