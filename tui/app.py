@@ -17,13 +17,18 @@ from tui.session import RETRY, Connect, Connected, Gone, Session, Told
 from tui.theme import DARK, LIGHT
 from tui.widgets.banner import Banner
 
+NARROW = 60
+"""Columns from which on the folders are shown; below, their keys 1 to 4 still work."""
+
+WIDE = 116
+"""Columns from which on the reading pane stands beside the list."""
+
 
 class MailApp(App[None]):
     """mixmail in the terminal.  `connect` gives a new client each time it is called."""
 
     TITLE = "mixmail"
     CSS_PATH = "mixmail.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self, connect: Connect, retry: float = RETRY) -> None:
@@ -31,12 +36,13 @@ class MailApp(App[None]):
         self.session = Session(connect, self.post_message, retry)
         self.main = MainScreen(self.session)
         self._open = False
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (NARROW, "-narrow"), (WIDE, "-wide")]
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         for theme in (DARK, LIGHT):
             self.register_theme(theme)
         self.theme = DARK.name
-        self.push_screen(self.main)
+        await self.push_screen(self.main)
         self.run_worker(self.session.run(), group="session")
 
     def on_connected(self, message: Connected) -> None:

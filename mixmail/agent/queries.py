@@ -96,9 +96,7 @@ class Queries:
         )
         request = CourierRequest(route.proxy.node_id, surb, blob)
         packet = create_packet([*out, _hop(route.courier, epoch, 0)], request.pack(), self._rng)
-        nodes = tuple(
-            node.node_id for node in (*route.out, route.courier, route.proxy, *route.back)
-        )
+        nodes = tuple(node.node_id for node in (*route.out, route.courier, route.proxy, *route.back))
         self._in_flight[surb_id] = _InFlight(keys, reply_key, task, now + params.rto, nodes)
         return [Send(route.out[0].node_id, Frame(PACKET_KIND, 0, packet))]
 

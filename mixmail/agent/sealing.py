@@ -213,5 +213,3 @@ def search_text(parsed: message.Mail, name: str) -> str:
 def inbox_id(session: Session, message_id: bytes) -> str:
     """The id of an arrived mail: the sender's message id cannot collide with that of another's mail."""
     return hashing.blake2b(session.id.encode() + message_id, 16, person=b"mm1.inbox.id").hex()
-
-

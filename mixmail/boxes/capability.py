@@ -96,7 +96,7 @@ class WriteCap:
     @classmethod
     def create(cls, seed: bytes) -> WriteCap:
         """The start of a stream from 64 random bytes: root seed(32) | H_0(32)."""
-        if len(seed) != SEED_BYTES + CHAIN_BYTES:
+        if len(seed) != STREAM_SEED_BYTES:
             raise LocalProtocolError(f"a stream starts from 64 random bytes, not {len(seed)}")
         return cls(seed[:SEED_BYTES], 0, seed[SEED_BYTES:])
 

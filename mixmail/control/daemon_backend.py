@@ -267,7 +267,9 @@ class DaemonBackend:
         if self._daemon.locked:
             raise UserError("The profile is locked: unlock it with its passphrase first.", "locked")
         if not people:
-            raise UserError("You have no identity yet: create one first (mixmail id new NAME).", "no-identity")
+            raise UserError(
+                "You have no identity yet: create one first (mixmail id new NAME).", "no-identity"
+            )
         if identity is None:
             return next(iter(people.values()))
         if identity not in people:

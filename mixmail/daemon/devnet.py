@@ -85,9 +85,7 @@ def _hosted(present: list[str]) -> list[str]:
     return [name for name in present if name.startswith("node-")]
 
 
-def up(
-    folder: Path, processes: bool, say: Say, nodes: int = NODES, without: tuple[str, ...] = ()
-) -> None:
+def up(folder: Path, processes: bool, say: Say, nodes: int = NODES, without: tuple[str, ...] = ()) -> None:
     """Start what does not run yet; returns when the processes are started, not when links stand.
 
     `processes`: one process for each node, else one for all hosted nodes.  `without` leaves nodes down.

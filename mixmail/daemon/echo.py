@@ -75,5 +75,3 @@ class Echo:
 def _unread(profile: ProfileDatabase) -> list[str]:
     _, _, rows = profile.list_mails("inbox", 0, 1_000_000, "")
     return [row["id"] for row in rows if row["unread"]]
-
-

@@ -1,12 +1,12 @@
 """The home folder of one node: its files, its lock, its keys.
 
-    network.toml        which network (see directory/network_file.py)
-    node.toml           where to listen, what to announce, whether this is the echo
-    node.key            the node's lasting key and solved identity puzzle (0600)
-    link-key.pem, link-cert.pem     the link certificate
-    node.db             other people's records
-    profile.db, profile.key         the user's profile, encrypted, and its key
-    daemon.lock         held while a daemon runs
+network.toml        which network (see directory/network_file.py)
+node.toml           where to listen, what to announce, whether this is the echo
+node.key            the node's lasting key and solved identity puzzle (0600)
+link-key.pem, link-cert.pem     the link certificate
+node.db             other people's records
+profile.db, profile.key         the user's profile, encrypted, and its key
+daemon.lock         held while a daemon runs
 """
 
 from __future__ import annotations

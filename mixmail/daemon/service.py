@@ -229,7 +229,6 @@ class Daemon:
     def stored_records(self) -> Deferred[int]:
         """How many records this node holds for the network."""
 
-
         def counted() -> int:
             count = self.node_database.count()
             return count["records"] + count["entries"]
@@ -250,9 +249,7 @@ class Daemon:
         refusal = self.view.cheap_refusal(descriptor, self.now())
         if refusal is not None:
             raise RemoteProtocolError(f"the peer's descriptor is refused: {refusal}")
-        self._run_node(
-            self.node.handle_command(node_commands.PeerDescriptor(raw_descriptor), self.now())
-        )
+        self._run_node(self.node.handle_command(node_commands.PeerDescriptor(raw_descriptor), self.now()))
         return descriptor.node_id
 
     def on_frame(self, peer: bytes, frame: Frame) -> None:
@@ -434,5 +431,3 @@ def build(
 ) -> Daemon:
     """The daemon of the home folder `path`; nothing runs before its `start`."""
     return Daemon(NodeHome(path), reactor, pool=pool, checks=checks, fault=fault)
-
-

@@ -376,7 +376,6 @@ class LinkService:
 
         def again() -> None:
             record.retry = None
-            self._forget_late(record)
             if record.waiting and not record.links:
                 self._connect(peer, record)
 

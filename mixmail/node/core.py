@@ -27,11 +27,11 @@ from mixmail.directory.puzzle import Proof
 from mixmail.directory.view import View
 from mixmail.effects import Done, Effect, Emit, Frame, Send
 from mixmail.errors import LocalProtocolError, RemoteProtocolError
+from mixmail.jobs import Jobs
 from mixmail.node.commands import Command, LinkDown, LinkUp, PeerDescriptor, Start, Stop
 from mixmail.node.courier import Courier
 from mixmail.node.directory_role import Directory
 from mixmail.node.events import OwnDescriptor, Stopped
-from mixmail.jobs import Jobs
 from mixmail.node.keys import EpochKeys, NodeKeys
 from mixmail.node.mix import Mix
 from mixmail.node.proxy import Proxy

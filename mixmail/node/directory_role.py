@@ -19,8 +19,8 @@ from mixmail.directory import gossip, puzzle
 from mixmail.directory.descriptor import Descriptor
 from mixmail.directory.view import View
 from mixmail.effects import Effect, Emit, Frame, Send
-from mixmail.node.events import OwnDescriptorRefused, ViewChanged
 from mixmail.jobs import Jobs
+from mixmail.node.events import OwnDescriptorRefused, ViewChanged
 from mixmail.node.stats import Stats
 from mixmail.node.wire import Kind
 from mixmail.params import NODE_LIMITS, Network

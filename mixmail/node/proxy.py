@@ -32,11 +32,11 @@ from mixmail.directory.view import View
 from mixmail.effects import Effect, Frame, Send
 from mixmail.encoding import require_length
 from mixmail.errors import RemoteProtocolError
+from mixmail.jobs import Jobs
 from mixmail.mixing import delays
 from mixmail.mixing.pool import Poisson
 from mixmail.mixing.replay import ReplayFilter
 from mixmail.node.asker import Asker
-from mixmail.jobs import Jobs
 from mixmail.node.keys import EpochKeys
 from mixmail.node.stats import Stats
 from mixmail.node.ticked import TickedPool

@@ -21,8 +21,8 @@ from mixmail.boxes.status import Status
 from mixmail.boxes.store import RecordStore
 from mixmail.effects import Effect, Emit, Frame, Send
 from mixmail.errors import RemoteProtocolError
-from mixmail.node.events import StoreFailed
 from mixmail.jobs import Jobs
+from mixmail.node.events import StoreFailed
 from mixmail.node.stats import Stats
 from mixmail.node.wire import HomeQuery, HomeReply, Kind
 from mixmail.params import Network, day_of

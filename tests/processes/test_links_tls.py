@@ -17,7 +17,6 @@ import pytest_twisted
 from OpenSSL import SSL
 from OpenSSL._util import lib as openssl
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -106,17 +105,16 @@ class Raw(Protocol):
 
     def __init__(self) -> None:
         self.data = b""
-        self.up: Deferred[None] = Deferred()
-        self.lost: Deferred[Any] = Deferred()
-
-    def connectionMade(self) -> None:
-        self.up.callback(None)
+        self.lost: Exception | None = None
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data
 
     def connectionLost(self, reason: Any = None) -> None:
-        self.lost.callback(reason.value)
+        self.lost = reason.value
+
+    async def gone(self) -> None:
+        await until(lambda: self.lost is not None, "the end of the connection")
 
 
 class Stage:
@@ -189,9 +187,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     yield made
     globalLogPublisher.removeObserver(made.log)
     for raw in made.raws:
-        if raw.transport is not None and not raw.lost.called:
+        if raw.transport is not None and raw.lost is None:
             raw.transport.abortConnection()
-            await raw.lost
+            await raw.gone()
     for node in made.nodes:
         await node.links.close()
     for port in made.ports:
@@ -280,6 +278,9 @@ async def test_both_sides_call_at_once(stage: Stage) -> None:
     b.links.send(a.id, packet(2))
     await until(lambda: a.got(b) and b.got(a))
     await until(lambda: a.hellos == b.hellos == 2, "the second link")
+    await until(lambda: len(a.links._peers[b.id].links) == 2)
+    _, younger = a.links._peers[b.id].links
+    younger.send = None  # type: ignore[assignment,method-assign]
     for number in range(3, 30):
         a.links.send(b.id, packet(number, 9))
         b.links.send(a.id, packet(number, 9))
@@ -287,7 +288,6 @@ async def test_both_sides_call_at_once(stage: Stage) -> None:
     assert [frame.stream for frame in a.got(b)] == [2, *range(3, 30)]
     assert [frame.stream for frame in b.got(a)] == [1, *range(3, 30)]
     assert a.events == [("up", b.id)]
-    assert len(a.links._peers[b.id].links) == 2
     await b.links.close()
     await until(lambda: ("down", b.id) in a.events)
     assert a.events == [("up", b.id), ("down", b.id)]
@@ -410,10 +410,22 @@ async def test_a_client_whose_descriptor_names_another_certificate(stage: Stage)
     await until(lambda: not a.links.peers())
     assert b.events == [] and b.got(a) == []
     assert "dropped a link: the descriptor names another certificate" in stage.lines
-    # and it does not call again and again: the next attempt waits
-    await until(lambda: a.links._peers[b.id].retry is not None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_link_that_ended_soon_is_not_opened_at_once(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.links.send(b.id, packet(1))
+    await until(lambda: b.got(a))
+    (link,) = b.links._links
+    link.drop("of a whim")
+    await until(lambda: not a.links.peers())
+    record = a.links._peers[b.id]
+    assert record.retry is not None
     a.links.send(b.id, packet(2))
-    assert not a.links._peers[b.id].connecting
+    assert not record.connecting
+    record.retry.reset(0)
+    await until(lambda: len(b.got(a)) == 2)
 
 
 @pytest_twisted.ensureDeferred
@@ -432,8 +444,9 @@ async def test_a_client_without_a_certificate(stage: Stage) -> None:
     a = stage.node("anna")
     await a.listen()
     raw, _ = await stage.raw_tls(a, SSL.Context(SSL.TLS_METHOD))
-    await raw.lost
+    await raw.gone()
     await until(lambda: a.links.counters.dropped_links == 1)
+    assert stage.lines == ["dropped a link: no TLS with the peer (peer did not return a certificate)"]
     assert a.wires == []
 
 
@@ -445,7 +458,7 @@ async def test_an_older_tls(stage: Stage) -> None:
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)
     raw, _ = await stage.raw_tls(a, context)
-    await raw.lost
+    await raw.gone()
     await until(lambda: a.links.counters.dropped_links == 1)
     assert a.wires == []
 
@@ -461,7 +474,7 @@ async def test_a_client_without_the_hybrid_group(stage: Stage) -> None:
     a = stage.node("anna")
     await a.listen()
     raw, _ = await stage.raw_tls(a, without_hybrid_group(a.certificate))
-    await raw.lost
+    await raw.gone()
     assert "dropped a link: link with key exchange x25519 instead of X25519MLKEM768" in stage.lines
     assert a.wires == [] and raw.data == b""
 
@@ -479,7 +492,7 @@ async def test_a_server_without_the_hybrid_group(stage: Stage) -> None:
     await until(lambda: a.links.counters.dropped_links == 1)
     assert "dropped a link: link with key exchange x25519 instead of X25519MLKEM768" in stage.lines
     assert a.wires == []
-    await raw.lost
+    await raw.gone()
 
 
 # peers that misbehave
@@ -490,7 +503,7 @@ async def test_garbage_instead_of_tls(stage: Stage) -> None:
     a, b = await stage.pair()
     raw = await stage.raw(a)
     raw.transport.write(b"GET / HTTP/1.1\r\n\r\n")
-    await raw.lost
+    await raw.gone()
     await until(lambda: len(stage.lines) == 1)
     assert stage.lines[0].startswith("dropped a link: no TLS with the peer (")
     b.links.send(a.id, packet(1))  # others do not notice
@@ -509,7 +522,7 @@ async def test_something_else_than_hello(stage: Stage) -> None:
     ):
         raw, _ = await stage.raw_tls(a)
         raw.transport.write(first)
-        await raw.lost
+        await raw.gone()
         assert stage.lines.pop() == f"dropped a link: {reason}"
     assert a.events == [] and a.frames == []
 
@@ -521,7 +534,7 @@ async def test_garbage_after_hello(stage: Stage) -> None:
     for garbage in (b"\0" * GEOMETRY.frame, cut(Frame(HELLO, 0, b"again"))[0]):
         raw, me = await stage.introduced(a)
         raw.transport.write(cut(packet(1))[0] + garbage)
-        await raw.lost
+        await raw.gone()
         await until(functools.partial(a.saw_last, "down", me))
     assert len(stage.lines) == 2
 
@@ -532,8 +545,8 @@ async def test_silent_peers(stage: Stage) -> None:
     await a.listen()
     tcp = await stage.raw(a)
     hello, _ = await stage.raw_tls(a)
-    await tcp.lost
-    await hello.lost
+    await tcp.gone()
+    await hello.gone()
     assert stage.lines == ["dropped a link: the peer did not say who it is in time"] * 2
     assert FrameReader().feed(hello.data) == [Frame(HELLO, 0, a.hello())]
 
@@ -547,7 +560,7 @@ async def test_a_peer_that_stops_half_way(stage: Stage) -> None:
     for half in (half_frame, half_message):
         raw, me = await stage.introduced(a)
         raw.transport.write(cut(packet(9))[0] + half)
-        await raw.lost
+        await raw.gone()
         assert a.frames.pop() == (me, packet(9))
         await until(functools.partial(a.saw_last, "down", me))
         assert stage.lines.pop() == "dropped a link: the peer stopped half-way"
@@ -560,7 +573,7 @@ async def test_a_quiet_peer_is_not_half_way(stage: Stage) -> None:
     raw, me = await stage.introduced(a, "quiet")
     other, _ = await stage.introduced(a, "half")
     other.transport.write(b"\1")
-    await other.lost  # by then the quiet one has been quiet for as long
+    await other.gone()  # by then the quiet one has been quiet for as long
     raw.transport.write(cut(packet(1))[0])
     await until(lambda: a.frames)
     assert a.frames == [(me, packet(1))]

@@ -31,6 +31,8 @@ class MemoryBackend:
         self.status_now = make_status(preset)
         self.calls: list[str] = []
         self.refuse: dict[str, Exception] = {}
+        self.before: dict[str, Callable[[], object]] = {}
+        self.sent_to: list[str] = []
         self._ids = itertools.count(1)
         if identity is not None:
             self.identities.append(types.Identity(id="i1", name=identity, address=address(identity)))
@@ -39,6 +41,8 @@ class MemoryBackend:
         found = object.__getattribute__(self, name)
         if name in _PYTHON_NAMES:
             self.calls.append(name)
+            if name in self.before:
+                self.before[name]()
             if name in self.refuse:
                 raise self.refuse[name]
         return found
@@ -180,7 +184,7 @@ class MemoryBackend:
             text=self.texts[mail.id],
             attachments=[
                 types.AttachmentInfo(index=index, name=one.name, type=one.type, size=len(one.data))
-                for index, one in enumerate(self.files[mail.id])
+                for index, one in enumerate(self.files.get(mail.id, []))
             ],
             from_name=other if incoming else own,
             to_name=own if incoming else other,
@@ -206,6 +210,7 @@ class MemoryBackend:
         contact = next((one for one in self.contacts if params.to in (one.id, one.name)), None)
         if contact is None and not params.to.startswith("mix1"):
             raise UserError(f"There is no contact {params.to}: add them first.", "unknown-contact")
+        self.sent_to.append(params.to)
         name = contact.name if contact else params.to
         mail = self.add_mail(
             name, params.subject, params.text, "outbox", in_reply_to=params.in_reply_to, parts=1, replicas=12

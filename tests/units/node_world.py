@@ -131,6 +131,16 @@ class World:
                 self.events[node.node_id].append(effect.event)
         self._plan(node)
 
+    def hang(self, *node_ids: bytes) -> None:
+        """From now on these nodes do nothing and answer nothing."""
+        self.down.update(node_ids)
+
+    def unhang(self) -> None:
+        """They go on as if nothing had been."""
+        back, self.down = self.down, set()
+        for node_id in back:
+            self._plan(self.by_id[node_id])
+
     def _arrival(self, sender: bytes, receiver: bytes, frame: Frame) -> Callable[[], None]:
         def arrive() -> None:
             node = self.by_id.get(receiver)
@@ -141,7 +151,7 @@ class World:
 
     def _plan(self, node: Node) -> None:
         when = node.next_timeout()
-        if when is None or self._planned.get(node.node_id, float("inf")) <= when:
+        if node.node_id in self.down or when is None or self._planned.get(node.node_id, float("inf")) <= when:
             return
         self._planned[node.node_id] = when
 
@@ -149,8 +159,11 @@ class World:
             if self._planned.get(node.node_id) != when:
                 return
             del self._planned[node.node_id]
+            if node.node_id in self.down:
+                self._at(self.now + self.params.slot, lambda: self._plan(node))  # asleep: look again later
+                return
             due = node.next_timeout()
-            if due is not None and due <= self.now and node.node_id not in self.down:
+            if due is not None and due <= self.now:
                 self.wakes[node.node_id] += 1
                 self.carry_out(node, node.handle_timeout(self.now))
             self._plan(node)

@@ -221,8 +221,8 @@ def test_each_roles_keys_open_nothing_but_its_part() -> None:
 def test_without_the_second_layer_no_answer_comes_and_with_it_again() -> None:
     world, box = World(), a_box()
     layer = {node.node_id for node in world.client.view.layers(NOON)[1]}
-    world.down = layer - {world.client.node_id}
+    world.hang(*(layer - {world.client.node_id}))
     with pytest.raises(AssertionError, match="no answer came"):
         world.ask(QueryOp.WRITE, box.pack())
-    world.down = set()
+    world.unhang()
     assert world.ask(QueryOp.WRITE, box.pack()).n == PARAMS.write_acks

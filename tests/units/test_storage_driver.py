@@ -70,6 +70,15 @@ def test_upgrade_keeps_a_backup(tmp_path: Path, key: bytes | None) -> None:
     assert texts(path, key, (V1, V2)) == [(1, "one", "new")]
 
 
+def test_a_backup_holds_what_a_crash_left_beside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    still_open = driver.open_database(path, (V1,), KEY)
+    still_open.execute("INSERT INTO t (b) VALUES ('in the log')")
+    assert len(texts(path, KEY, (V1, V2))) == 2
+    still_open.close()
+    assert [row[1] for row in texts(tmp_path / "x.db.v1", KEY, (V1,))] == ["one", "in the log"]
+
+
 def test_a_failed_upgrade_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     texts(path, None, (V1,))

@@ -109,10 +109,10 @@ def test_waiting_jobs_are_committed_together(thread: StoreThread) -> None:
 
 @pytest.fixture
 def database(thread: StoreThread, tmp_path: Path) -> Iterator[NodeDatabase]:
-    made = thread.run(lambda: NodeDatabase(tmp_path / "node.db"))
+    made = thread.submit(lambda: NodeDatabase(tmp_path / "node.db")).result(LIMIT)
     thread.use_batches(made.batch)
     yield made
-    thread.run(made.close)
+    thread.submit(made.close).result(LIMIT)
 
 
 def test_a_batch_of_a_database(thread: StoreThread, database: NodeDatabase) -> None:

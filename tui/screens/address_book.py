@@ -23,7 +23,6 @@ class AddressBook(Screen[types.Contact | None]):
     """Dismissed with the contact to write to, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "write", "Write to"),
         Binding("n", "add", "New contact"),
         Binding("e", "rename", "Rename"),
         Binding("d", "remove", "Remove"),
@@ -39,7 +38,8 @@ class AddressBook(Screen[types.Contact | None]):
 
     def compose(self) -> ComposeResult:
         yield Banner()
-        yield Static(Content.styled("Address book", "bold $primary"), id="title")
+        title = Content.assemble(("Address book", "bold $primary"), ("   Enter writes to them", "dim"))
+        yield Static(title, id="title")
         yield OptionList(id="contacts", markup=False)
         yield Static("", id="own", markup=False)
         yield Footer(show_command_palette=False)

@@ -39,7 +39,9 @@ class Dialog(ModalScreen[str | None]):
         raise NotImplementedError
 
     def say(self, text: str) -> None:
-        self.query_one("#message", Static).update(safe_text.content(safe_text.line(text)))
+        message = self.query_one("#message", Static)
+        message.update(safe_text.content(safe_text.line(text)))
+        message.display = bool(text)
 
     def action_cancel(self) -> None:
         self.dismiss(None)

@@ -17,9 +17,10 @@ from tui import safe_text
 from tui.session import Session
 
 _GREETING = (
-    "Mail that nobody can trace: it goes through three mixes, and no server knows who writes to whom.\n"
-    "Choose a name that the people you write to will see."
+    "Mail without servers: each letter goes through three mixes, so that nobody on the way "
+    "can see who writes to whom."
 )
+_NOT_ANONYMOUS = "This is a {} network, to try it out: it is not anonymous."
 
 
 class FirstRunScreen(Screen[bool]):
@@ -36,14 +37,18 @@ class FirstRunScreen(Screen[bool]):
         with Vertical(classes="card"):
             yield Static(Content.styled("Welcome to mixmail", "bold $primary"), classes="card-title")
             yield Static(_GREETING, markup=False, classes="card-text")
-            yield Label("Your name", markup=False)
+            hello = self._session.client.hello
+            if not hello.anonymous:
+                note = _NOT_ANONYMOUS.format(safe_text.line(hello.preset))
+                yield Static(note, markup=False, classes="card-text")
+            yield Label("Your name, as the people you write to will see it", markup=False)
             yield Input(id="name", placeholder="anything you like", max_length=60)
             yield Label("Passphrase (optional: it locks the mail on this machine)", markup=False)
             with Horizontal(classes="pair"):
                 yield Input(id="passphrase", password=True, placeholder="empty: no lock")
                 yield Input(id="again", password=True, placeholder="the same again")
             yield Static("", id="message", classes="error", markup=False)
-            yield Button("Start  ⏎", id="start", variant="primary")
+            yield Button("Start", id="start", variant="primary")
 
     def on_mount(self) -> None:
         self.query_one("#name", Input).focus()
@@ -88,4 +93,6 @@ class FirstRunScreen(Screen[bool]):
             self._busy = False
 
     def _say(self, text: str) -> None:
-        self.query_one("#message", Static).update(safe_text.content(safe_text.line(text)))
+        message = self.query_one("#message", Static)
+        message.update(safe_text.content(safe_text.line(text)))
+        message.display = bool(text)

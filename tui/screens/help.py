@@ -28,7 +28,7 @@ _LEFT = (
         "Writing",
         (
             ("Ctrl+S", "send"),
-            ("Esc", "close; it stays in Drafts"),
+            ("Esc", "close, keep the draft"),
             ("Tab", "next field"),
         ),
     ),

@@ -69,37 +69,31 @@ class MainScreen(Screen[None]):
         self._undo_timer: Timer | None = None
         self._renewing: Timer | None = None
         self._mail: types.Mail | None = None
+        # held here, since answers of the daemon may come while the screen is being closed
+        self.folders = Folders()
+        self.search = Input(id="search", placeholder="search people, subjects and texts")
+        self.mails = MailList()
+        self.reader = Reader()
+        self.status_line = StatusLine()
 
     def compose(self) -> ComposeResult:
         yield Banner()
         with Horizontal(id="panes"):
-            yield Folders()
+            yield self.folders
             with Vertical(id="right"):
                 with Vertical(id="list-pane"):
-                    yield Input(id="search", placeholder="search people, subjects and texts")
-                    yield MailList()
-                yield Reader()
-        yield StatusLine()
+                    yield self.search
+                    yield self.mails
+                yield self.reader
+        yield self.status_line
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.query_one("#search").display = False
+        self.search.display = False
         self.reader.clear()
         self.folders.choose("inbox")
         self.mails.focus()
         self.set_interval(STATUS_EVERY, self.ask_status)
-
-    @property
-    def mails(self) -> MailList:
-        return self.query_one(MailList)
-
-    @property
-    def reader(self) -> Reader:
-        return self.query_one(Reader)
-
-    @property
-    def folders(self) -> Folders:
-        return self.query_one(Folders)
 
     # what the app tells
 
@@ -110,12 +104,12 @@ class MainScreen(Screen[None]):
     async def _enter(self) -> None:
         await self._session.load()
         if self._session.status is not None:
-            self.query_one(StatusLine).show_status(self._session.status)
+            self.status_line.show_status(self._session.status)
         await self._count()
         self.renew()
 
     def gone(self) -> None:
-        self.query_one(StatusLine).show_away()
+        self.status_line.show_away()
 
     def told(self, event: types.Event) -> None:
         """An event of the daemon."""
@@ -140,7 +134,7 @@ class MainScreen(Screen[None]):
 
     def _take_status(self, status: types.Status) -> None:
         self._session.status = status
-        self.query_one(StatusLine).show_status(status)
+        self.status_line.show_status(status)
 
     # filling the list
 
@@ -233,7 +227,7 @@ class MainScreen(Screen[None]):
             ("?", "all keys"),
         ]
         if self._session.contact_named("echo"):
-            lines += [("", ""), ("", "Write to echo: it answers every mail, so you can see how it works.")]
+            lines += [("", ""), ("", "Write to echo: it answers every mail.")]
         return lines
 
     # reading
@@ -373,7 +367,7 @@ class MainScreen(Screen[None]):
 
     def action_search(self) -> None:
         self._show_search(True)
-        self.query_one("#search").focus()
+        self.search.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if event.value.strip() != self._search:
@@ -387,8 +381,7 @@ class MainScreen(Screen[None]):
             self.action_back()
 
     def action_back(self) -> None:
-        field = self.query_one("#search", Input)
-        if field.display and (field.has_focus or not self.reader.has_focus):
+        if self.search.display and (self.search.has_focus or not self.reader.has_focus):
             self._show_search(False)
             if self._search:
                 self._search = ""
@@ -396,11 +389,10 @@ class MainScreen(Screen[None]):
         self.mails.focus()
 
     def _show_search(self, shown: bool) -> None:
-        field = self.query_one("#search", Input)
-        field.display = shown
+        self.search.display = shown
         if not shown:
-            with field.prevent(Input.Changed):
-                field.value = ""
+            with self.search.prevent(Input.Changed):
+                self.search.value = ""
 
     def action_focus_list(self) -> None:
         self.mails.focus()

@@ -22,7 +22,8 @@ _NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|]')
 
 def file_name(name: str) -> str:
     """A name of one plain file out of what a sender has written."""
-    safe = _NOT_IN_NAMES.sub("_", safe_text.line(name, 100)).strip(" .")
+    last = safe_text.line(name, 1000).replace("\\", "/").rsplit("/", 1)[-1]
+    safe = _NOT_IN_NAMES.sub("_", last)[-100:].strip(" .")
     return safe or "attachment"
 
 

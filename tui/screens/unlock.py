@@ -54,4 +54,6 @@ class UnlockScreen(Screen[bool]):
             self.dismiss(True)
 
     def _say(self, text: str) -> None:
-        self.query_one("#message", Static).update(safe_text.content(safe_text.line(text)))
+        message = self.query_one("#message", Static)
+        message.update(safe_text.content(safe_text.line(text)))
+        message.display = bool(text)

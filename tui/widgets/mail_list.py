@@ -284,7 +284,7 @@ class MailList(ScrollView, can_focus=True):
         key, text = self._hint[y - 1]
         mark = self.get_component_rich_style("mail-list--mark")
         quiet = self.get_component_rich_style("mail-list--hint")
-        margin = "  "
+        margin = "   "
         segments = [Segment(margin, base)]
         if key:
             segments.append(Segment(set_cell_size(key, 8), mark))
@@ -306,10 +306,10 @@ class MailList(ScrollView, can_focus=True):
             state = "u takes it back"
         who_width = 14 if width < 76 else 20
         state_width = _STATE if self.show_state or deleted else 0
-        used = 2 + who_width + 2 + state_width + 2 + _DATE + 1
+        used = 3 + who_width + 2 + state_width + 2 + _DATE + 1
         clip = "⊕ " if row.attachments and not deleted else "  "
         segments = [
-            Segment("● " if row.unread else "  ", mark),
+            Segment(" ● " if row.unread else "   ", mark),
             Segment(_fitted(row.who, who_width), strong),
             Segment("  ", base),
             Segment(_fitted(row.subject, max(0, width - used)), strong),

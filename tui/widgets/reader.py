@@ -93,11 +93,11 @@ def _head(mail: types.Mail) -> Content:
 def _meaning(mail: types.MailSummary) -> str:
     match mail.state:
         case "queued":
-            return "nothing of it has left yet"
+            return "nothing has left yet"
         case "sent":
-            return "packets that have left; no home has answered for all of it yet"
+            return "packets have left, none confirmed in full"
         case "stored":
-            return "homes that hold every part; it is on the network"
+            return "homes hold all of it"
         case "answered":
             return "an answer to it has come"
         case _:

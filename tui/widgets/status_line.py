@@ -59,10 +59,10 @@ class StatusLine(Static):
             words.people(status.waiting, "packet waiting", "packets waiting"),
         ]
         warnings = [
+            *[str(safe_text.line(one, 100)) for one in status.warnings],
             *([] if status.anonymous else [f"{status.preset} network: not anonymous"]),
             *([words.small_network(status)] if status.small_network is not None else []),
         ]
-        warnings += [str(safe_text.line(one, 100)) for one in status.warnings]
         if status.preset and not status.anonymous:
             del facts[0]  # the warning names the network already
         left = Content.styled(_SEPARATOR.join(facts), "dim")
