@@ -24,6 +24,12 @@ Safe = NewType("Safe", str)
 MAX_MARKS = 4
 """Combining marks on one base: Vietnamese needs 2, pointed Hebrew 3, Zalgo hundreds."""
 
+MAX_JOINERS = 4
+"""Joiners in one emoji: the largest that fonts know have 3; terminals disagree on the width of more."""
+
+MAX_JOINERS_OF_LINE = 12
+"""Joiners of emoji in one line, for the same reason: a line must not become much wider than it is taken for."""
+
 MAX_LINE = 1_000
 """Characters of one line of a body: longer ones are broken, since wrapping costs time by the line."""
 
@@ -91,11 +97,13 @@ def _filter(text: str) -> str:
     if text.isascii():
         return text
     kept: list[str] = []
-    marks = 0
+    marks = joiners = joiners_of_line = 0
     for position, char in enumerate(text):
         if char < "\x7f":
             kept.append(char)
             marks = 0
+            if char == "\n":
+                joiners_of_line = 0
             continue
         category = unicodedata.category(char)
         if char in _INVISIBLE or category in ("Cc", "Cs"):
@@ -110,11 +118,21 @@ def _filter(text: str) -> str:
             kept.append(char)
             continue
         if category == "Cf":
-            following = text[position + 1] if position + 1 < len(text) else ""
-            if _joins(char, kept[-1] if kept else "", following):
+            before, after = kept[-1] if kept else "", text[position + 1 : position + 2]
+            if _joins_letters(char, before, after):
+                kept.append(char)
+            elif (
+                _joins_emoji(char, before, after)
+                and joiners < MAX_JOINERS
+                and joiners_of_line < MAX_JOINERS_OF_LINE
+            ):
+                joiners += 1
+                joiners_of_line += 1
                 kept.append(char)
             continue
         marks = 0
+        if not (kept and kept[-1] == _ZWJ) and category != "Sk":  # Sk: the skin tones
+            joiners = 0
         if category == "Zs":
             kept.append(" ")
         elif category == "Co" or (category == "Cn" and not "\U0001f000" <= char <= "\U0001faff"):
@@ -130,19 +148,22 @@ def _is_variation(char: str) -> bool:
     return "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
 
 
-def _joins(char: str, before: str, after: str) -> bool:
-    """Whether this format character is a joiner between two characters that it can join."""
-    if char == _ZWJ and _is_emoji(after) and (_is_emoji(before) or before == _EMOJI_STYLE):
-        return True
+def _joins_emoji(char: str, before: str, after: str) -> bool:
+    return char == _ZWJ and _is_emoji(after) and (_is_emoji(before) or before == _EMOJI_STYLE)
+
+
+def _joins_letters(char: str, before: str, after: str) -> bool:
     return char in (_ZWNJ, _ZWJ) and _is_joining_letter(before) and _is_joining_letter(after)
 
 
 def _is_emoji(char: str) -> bool:
-    return "\U0001f000" <= char <= "\U0001faff" or "\u2190" <= char <= "\u2bff"
+    return len(char) == 1 and ("\U0001f000" <= char <= "\U0001faff" or "\u2190" <= char <= "\u2bff")
 
 
 def _is_joining_letter(char: str) -> bool:
     """Arabic, Syriac, N'Ko, Mandaic, and the Indic scripts to Sinhala, Mongolian."""
     return (
-        "\u0600" <= char <= "\u08ff" or "\u0900" <= char <= "\u0dff" or "\u1820" <= char <= "\u18aa"
-    ) and unicodedata.category(char)[0] in "LM"
+        len(char) == 1
+        and ("\u0600" <= char <= "\u08ff" or "\u0900" <= char <= "\u0dff" or "\u1820" <= char <= "\u18aa")
+        and unicodedata.category(char)[0] in "LM"
+    )

@@ -215,8 +215,6 @@ def load(rows: Rows) -> AgentState:
     for row in rows.get("mails", ()):
         if row["folder"] == "outbox":
             state.outbox[row["id"]] = _outgoing_mail(row)
-        elif row["folder"] == "inbox":
-            state.delivered.add(row["id"])
     for row in rows.get("outgoing", ()):
         state.parts[row["id"]] = OutgoingPart(
             **{name: row[name] for name in row if name in OutgoingPart.__slots__}

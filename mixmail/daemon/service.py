@@ -43,7 +43,7 @@ from mixmail.storage.thread import StoreThread
 
 DISK_RETRY = 2.0  # seconds until a write that the disk refused is tried again
 SEED_RETRY = 1 / 10  # of `link_timeout`: wait before the seeds are asked again
-AGENT_TABLES = tuple(name for name in PRIMARY_KEYS if name not in ("drafts", "settings"))
+AGENT_TABLES = tuple(name for name in PRIMARY_KEYS if name not in ("mails", "drafts", "settings"))
 
 Fault = Callable[[str], None]
 
@@ -123,6 +123,8 @@ class Daemon:
             self.links = LinkService(self.reactor, self, link_certificate, self.network.parameters, self.rng)
             port = yield self.links.listen(self.config.listen)
         except BaseException:
+            if hasattr(self, "links"):
+                yield self.links.close()
             yield self._close_databases()
             self.home.unlock()
             raise
@@ -162,10 +164,13 @@ class Daemon:
         return self._in_pool(partial(profile_key.change_passphrase, path, None, passphrase))
 
     def _open_profile(self, passphrase: str | None = None) -> Rows:
-        path = self.home.profile_key
-        key = profile_key.load(path, passphrase) if path.exists() else profile_key.create(path)
-        self.profile = ProfileDatabase(self.home.profile_db, key)
-        return {name: self.profile.rows(name) for name in AGENT_TABLES}
+        path, database = self.home.profile_key, self.home.profile_db
+        # A database without its key is not a new profile: `load` says which file is missing.
+        fresh = not path.exists() and not database.exists()
+        key = profile_key.create(path) if fresh else profile_key.load(path, passphrase)
+        self.profile = ProfileDatabase(database, key)
+        rows = {name: self.profile.rows(name) for name in AGENT_TABLES}
+        return {**rows, "mails": self.profile.rows("mails", {"folder": "outbox"})}
 
     @inlineCallbacks
     def stop(self) -> Any:

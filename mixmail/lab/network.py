@@ -73,7 +73,8 @@ class LabHost:
     agent: Agent | None = None
     wakes_at: float = float("inf")
     events: list[Any] = field(default_factory=list)
-    crash_at: str = ""
+    crash_at: str = ""  # "before X" or "after X" for a named point X of a `Persist`
+    crash_skips: int = 0  # let so many of them pass first
 
     @property
     def up(self) -> bool:
@@ -90,7 +91,11 @@ class Crash(Exception):
 
 
 class LabNetwork:
-    """`nodes` hosts on one virtual clock."""
+    """`nodes` hosts on one virtual clock; only the first `senders` have an agent (all, if not given).
+
+    Relays without agents make a lab cheap where the cover traffic of others is not what is looked at.
+    `observers` get every frame handed to a link, `on_persist` every transaction once it is durable.
+    """
 
     def __init__(
         self,
@@ -99,6 +104,7 @@ class LabNetwork:
         seed: int,
         links: Links | None = None,
         trace: bool = True,
+        senders: int | None = None,
     ) -> None:
         self.params = params
         self.seed = seed
@@ -106,7 +112,9 @@ class LabNetwork:
         self.links = links or Links()
         self.trace: list[TraceEvent] = []
         self.tracing = trace
+        self.senders = nodes if senders is None else senders
         self.observers: list[Callable[[int, bytes, Frame], None]] = []
+        self.on_persist: list[Callable[[LabHost, Persist], None]] = []
         self.frames = 0
         self._rng = SeededRandomness(f"links {seed}")
         self._checks = Checks()
@@ -145,8 +153,9 @@ class LabNetwork:
         endpoint = f"tcp:host=lab{host.number}:port=1"
         host.node = Node(self.network, host.keys, endpoint, bytes(32), host.store, host.rng, view)
         self._node_command(host, node_commands.Start())
-        host.agent = Agent(self.network, host.node_id, view, host.rng, host.rows(), self.now)
-        self._carry_out(host, host.agent.start(self.now), host.agent.handle_command)
+        if host.number < self.senders:
+            host.agent = Agent(self.network, host.node_id, view, host.rng, host.rows(), self.now)
+            self._carry_out(host, host.agent.start(self.now), host.agent.handle_command)
 
     def crash(self, host: LabHost) -> None:
         """Stop a host at once: memory is gone, what was persisted stays."""
@@ -159,6 +168,8 @@ class LabNetwork:
         if host.up:
             self.crash(host)
         self._boot(host)
+        if not host.up:
+            return  # it met a planned crash while it started
         for other in self.hosts:
             if other is not host and other.up:
                 self._node_command(host, node_commands.LinkUp(other.node_id))
@@ -212,14 +223,23 @@ class LabNetwork:
         self._rearm(host)
 
     def _persist(self, host: LabHost, effect: Persist) -> None:
-        if host.crash_at and host.crash_at == f"before {effect.point}":
-            host.crash_at = ""
+        if self._strikes(host, f"before {effect.point}"):
             raise Crash(effect.point)
         for change in effect.changes:
             apply_change(host.tables, change)
-        if host.crash_at and host.crash_at == f"after {effect.point}":
-            host.crash_at = ""
+        for observer in self.on_persist:
+            observer(host, effect)
+        if self._strikes(host, f"after {effect.point}"):
             raise Crash(effect.point)
+
+    def _strikes(self, host: LabHost, moment: str) -> bool:
+        if host.crash_at != moment:
+            return False
+        host.crash_skips -= 1
+        if host.crash_skips >= 0:
+            return False
+        host.crash_at, host.crash_skips = "", 0
+        return True
 
     def _emitted(self, host: LabHost, event: Any) -> None:
         host.events.append(event)
@@ -234,6 +254,7 @@ class LabNetwork:
                 self._note(host, event.state, event.sent_parts, event.mail)
             case agent_events.QuerySent():
                 host.events.pop()
+                self._note(host, f"query {event.kind}", int(event.real), "")
 
     def _transmit(self, host: LabHost, peer: bytes, frame: Frame) -> None:
         cut = -(-len(frame.payload) // GEOMETRY.packet)
@@ -256,23 +277,24 @@ class LabNetwork:
     # timers
 
     def _rearm(self, host: LabHost) -> None:
-        if host.node is None or host.agent is None:
+        if host.node is None:
             return
-        node = host.node.next_timeout()
-        when = host.agent.next_timeout() if node is None else min(node, host.agent.next_timeout())
+        cores = (host.node, host.agent)
+        moments = [core.next_timeout() for core in cores if core is not None]
+        when = min((moment for moment in moments if moment is not None), default=float("inf"))
         if when < host.wakes_at:
             host.wakes_at = when
             self.scheduler.at(when, partial(self._wake, host, when))
 
     def _wake(self, host: LabHost, when: float) -> None:
-        if host.wakes_at != when or host.node is None or host.agent is None:
+        if host.wakes_at != when or host.node is None:
             return
         host.wakes_at = float("inf")
         node, agent = host.node, host.agent
         due = node.next_timeout()
         if due is not None and due <= self.now:
             self._carry_out(host, node.handle_timeout(self.now), node.handle_command)
-        if host.agent is agent and agent.next_timeout() <= self.now:
+        if agent is not None and host.agent is agent and agent.next_timeout() <= self.now:
             self._carry_out(host, agent.handle_timeout(self.now), agent.handle_command)
         self._rearm(host)
 

@@ -249,7 +249,7 @@ _PYTHON_NAMES = {method.python_name for method in types.METHODS.values()}
 def address(name: str) -> str:
     """Looks like an address, as long as a real one."""
     letters = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-    return "mix1" + "".join(letters[(7 * i + len(name) * 3 + ord(name[0])) % 32] for i in range(92))
+    return "mix1" + "".join(letters[(7 * i + len(name) * 3 + sum(map(ord, name))) % 32] for i in range(92))
 
 
 def make_status(preset: str = "demo", **changes: Any) -> types.Status:

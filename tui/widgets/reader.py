@@ -14,6 +14,10 @@ from mixmail.control import types
 from tui import safe_text, words
 from tui.safe_text import Safe
 
+# characters; the head must leave room for the text even where each of them is two cells wide
+_SUBJECT = 120
+_NAME = 50
+
 
 class Reader(VerticalScroll, can_focus=True):
     """Shows one mail or draft.  Nothing in it is a link, nothing is loaded."""
@@ -30,64 +34,70 @@ class Reader(VerticalScroll, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="reader")
         self.mail_id: str | None = None
+        self._subject = Static(id="reader-subject", markup=False)
         self._head = Static(id="reader-head", markup=False)
+        self._state = Static(id="reader-state", markup=False)
         self._body = Static(id="reader-body", markup=False)
 
     def compose(self) -> ComposeResult:
+        yield self._subject
         yield self._head
+        yield self._state
         yield self._body
 
     def clear(self) -> None:
         self.mail_id = None
-        self._head.display = False
+        for part in (self._subject, self._head, self._state):
+            part.display = False
         self._body.update(Content(""))
 
     def show_mail(self, mail: types.Mail) -> None:
         summary = mail.summary
         self._change(summary.id)
-        self._head.update(_head(mail))
-        self._body.update(safe_text.content(safe_text.block(mail.text)))
+        self._fill(summary.subject, _fields(mail), _state(summary), mail.text)
 
     def show_draft(self, draft: types.Draft, to: Safe) -> None:
         self._change(draft.id)
-        parts: list[Content] = [
-            _bold(safe_text.line(draft.subject) or Safe("(no subject)")),
-            _field("To", to or Safe("nobody yet")),
-            _field("Draft", Safe("Enter goes on writing it")),
-        ]
-        self._head.update(Content("\n").join(parts))
-        self._body.update(safe_text.content(safe_text.block(draft.text)))
+        fields = [_field("To", to or Safe("nobody yet")), _field("Draft", Safe("Enter goes on writing it"))]
+        self._fill(draft.subject, fields, [], draft.text)
 
-    def show_state(self, mail: types.Mail) -> None:
-        """Only the head: the text does not change while a mail moves on."""
-        if mail.summary.id == self.mail_id:
-            self._head.update(_head(mail))
+    def _fill(self, subject: str, fields: list[Content], state: list[Content], text: str) -> None:
+        safe_subject = safe_text.line(subject, _SUBJECT) or Safe("(no subject)")
+        self._subject.update(safe_text.content(safe_subject, "bold"))
+        self._head.update(Content("\n").join(fields))
+        self._state.update(Content("\n").join(state))
+        self._state.display = bool(state)
+        self._body.update(safe_text.content(safe_text.block(text)))
 
     def _change(self, id: str) -> None:
         if id != self.mail_id:
             self.scroll_home(animate=False)
         self.mail_id = id
-        self._head.display = True
+        self._subject.display = self._head.display = True
 
 
-def _head(mail: types.Mail) -> Content:
+def _fields(mail: types.Mail) -> list[Content]:
     summary = mail.summary
-    lines = [_bold(safe_text.line(summary.subject) or Safe("(no subject)"))]
     if summary.folder == "inbox":
-        lines.append(_field("From", safe_text.line(mail.from_name) or Safe("(no name)")))
+        lines = [_field("From", safe_text.line(mail.from_name, _NAME) or Safe("(no name)"))]
     else:
-        lines.append(_field("To", safe_text.line(mail.to_name) or Safe("(no name)")))
+        lines = [_field("To", safe_text.line(mail.to_name, _NAME) or Safe("(no name)"))]
     lines.append(_field("Date", Safe(words.long_date(summary.date))))
+    for one in mail.attachments:
+        name = safe_text.line(one.name, _NAME) or Safe("(no name)")
+        kind = safe_text.line(one.type, 40)
+        lines.append(_field("File", Safe(f"{words.size(one.size)}  {name}  {kind}")))
+    return lines
+
+
+def _state(summary: types.MailSummary) -> list[Content]:
+    lines = []
     glyph, state = words.state(summary)
     if state:
         lines.append(_field("State", Safe(f"{glyph} {state} — {_meaning(summary)}")))
     if summary.note:
         lines.append(_field("Note", safe_text.line(summary.note)))
-    for one in mail.attachments:
-        name = safe_text.line(one.name, 60) or Safe("(no name)")
-        kind = safe_text.line(one.type, 40)
-        lines.append(_field("File", Safe(f"{name}  {kind}, {words.size(one.size)}")))
-    return Content("\n").join(lines)
+    return lines
 
 
 def _meaning(mail: types.MailSummary) -> str:
@@ -102,10 +112,6 @@ def _meaning(mail: types.MailSummary) -> str:
             return "an answer to it has come"
         case _:
             return "it was not delivered"
-
-
-def _bold(text: Safe) -> Content:
-    return safe_text.content(text, "bold")
 
 
 def _field(label: str, text: Safe) -> Content:

@@ -1,0 +1,243 @@
+"""The replica: what it refuses, in which order, what it costs, and what it does when its disk fails."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from node_world import NOON, PARAMS, TODAY
+
+from mixmail.boxes import capability, stamp
+from mixmail.boxes.blinding import OwnerKey
+from mixmail.boxes.capability import WriteCap
+from mixmail.boxes.query import QueryOp, QueueRequest, hour_of
+from mixmail.boxes.record import EMPTY_FIELD, FIRST, Record, key_field, queue_entry
+from mixmail.boxes.status import Status
+from mixmail.effects import Effect, Emit, Frame, Offload, Send
+from mixmail.errors import RemoteProtocolError
+from mixmail.jobs import Jobs
+from mixmail.node.events import StoreFailed
+from mixmail.node.replica import Replica
+from mixmail.node.stats import Stats
+from mixmail.node.wire import HomeQuery, HomeReply, Kind
+from mixmail.params import GEOMETRY, Network, NetworkParameters
+from mixmail.testing import MemoryStore, SeededRandomness
+
+PEER = bytes([5]) * 32
+RNG = SeededRandomness("replica")
+OWNER = OwnerKey.from_seed(RNG.bytes(32), "test.own")
+CAP = WriteCap.create(RNG.bytes(64))
+STRICT = dataclasses.replace(PARAMS, box_bits=3)
+
+
+def a_box(day: int = TODAY, klass: int = 30, text: int = 0) -> Record:
+    rng = SeededRandomness(f"text {text}")
+    return capability.seal(CAP, rng.bytes(GEOMETRY.box_text), klass, day, rng)
+
+
+class Home:
+    """One replica over a memory store; its jobs run when `ask` says so."""
+
+    def __init__(self, params: NetworkParameters = PARAMS, jobs: int = 10, store: object = None) -> None:
+        self.network = Network(bytes(32), TODAY, params)
+        self.store = MemoryStore() if store is None else store
+        self.jobs = Jobs(jobs)
+        self.stats = Stats()
+        self.replica = Replica(self.network, self.store, self.jobs, self.stats)  # type: ignore[arg-type]
+        self.lanes: list[str] = []
+        self.others: list[Effect] = []
+        self.now = NOON
+
+    def effects(self, op: QueryOp, field: bytes) -> list[Effect]:
+        frame = Frame(Kind.HOME_QUERY, 77, HomeQuery(op, field).pack())
+        return self.replica.handle_query(PEER, frame, self.now)
+
+    def ask(self, op: QueryOp, field: bytes) -> HomeReply:
+        """Ask and run all jobs; the one reply."""
+        left, replies = self.effects(op, field), []
+        self.lanes.clear()
+        while left:
+            effect = left.pop(0)
+            if isinstance(effect, Offload):
+                self.lanes.append(effect.lane)
+                try:
+                    result = effect.job()
+                except OSError as error:
+                    result = error
+                left.extend(self.jobs.done(effect.token, result, self.now))
+            elif isinstance(effect, Send):
+                assert (effect.peer, effect.frame.kind, effect.frame.stream) == (PEER, Kind.HOME_REPLY, 77)
+                replies.append(HomeReply.parse(effect.frame.payload))
+            else:
+                self.others.append(effect)
+        (reply,) = replies
+        return reply
+
+    def stamped(self, record: Record, bits: int) -> Record:
+        params = self.network.parameters
+        day = stamp.stamp_day(record.type, record.day)
+        solved = stamp.solve(self.network.hash, params, record, bits, day, 0, 100_000)
+        assert solved is not None
+        return solved
+
+
+def test_a_valid_box_is_stored_and_given_back() -> None:
+    home, box = Home(), a_box()
+    assert home.ask(QueryOp.READ, key_field(box.key)) == HomeReply(Status.NOT_FOUND, 0, EMPTY_FIELD)
+    assert home.ask(QueryOp.WRITE, box.pack()).status is Status.STORED
+    assert home.lanes == ["store"]  # no bits asked, none claimed: no Argon2id
+    assert home.ask(QueryOp.WRITE, box.pack()).status is Status.OK
+    reply = home.ask(QueryOp.READ, key_field(box.key))
+    assert (reply.status, reply.n, Record.parse(reply.field)) == (Status.OK, 1, box)
+
+
+@pytest.mark.parametrize(
+    ("record", "status"),
+    [
+        (dataclasses.replace(a_box(), signature=bytes(64)), Status.BAD_SIGNATURE),
+        (dataclasses.replace(a_box(), key=bytes([1]) + bytes(31)), Status.BAD_SIGNATURE),
+        (a_box(TODAY - 31), Status.EXPIRED),
+        (a_box(TODAY + 2), Status.REFUSED),
+        (a_box(klass=31), Status.REFUSED),
+        (a_box().with_stamp(stamp.Stamp(bytes(8), 1, 25, TODAY).pack()), Status.BAD_STAMP),
+        (a_box().with_stamp(stamp.Stamp(bytes(8), 1, 20, stamp.monday(TODAY)).pack()), Status.BAD_STAMP),
+    ],
+)
+def test_a_record_that_breaks_a_rule_is_not_stored(record: Record, status: Status) -> None:
+    home = Home()
+    assert home.ask(QueryOp.WRITE, record.pack()) == HomeReply(status, 0, EMPTY_FIELD)
+    assert home.store.count()["records"] == 0  # type: ignore[attr-defined]
+
+
+def test_stamps_are_checked_elsewhere_and_only_when_the_record_is_not_here() -> None:
+    home, box = Home(STRICT), a_box()
+    assert home.ask(QueryOp.WRITE, box.pack()).status is Status.BAD_STAMP
+    assert home.lanes == []
+    assert home.ask(QueryOp.WRITE, home.stamped(box, 2).pack()).status is Status.BAD_STAMP
+    good = home.stamped(box, 3)
+    assert home.ask(QueryOp.WRITE, good.pack()).status is Status.STORED
+    assert home.lanes == ["store", "cpu", "store"]
+    assert home.ask(QueryOp.WRITE, good.pack()).status is Status.OK
+    assert home.lanes == ["store", "store"]
+
+
+def test_another_record_at_the_key_comes_back_with_exists() -> None:
+    home = Home()
+    home.ask(QueryOp.WRITE, a_box().pack())
+    reply = home.ask(QueryOp.WRITE, a_box(text=1).pack())
+    assert (reply.status, reply.n, Record.parse(reply.field)) == (Status.EXISTS, 1, a_box())
+
+
+def test_an_expired_record_is_not_given_back_and_swept() -> None:
+    home, box = Home(), a_box()
+    home.ask(QueryOp.WRITE, box.pack())
+    home.now += 31 * 86_400
+    assert home.ask(QueryOp.READ, key_field(box.key)).status is Status.NOT_FOUND
+    (sweep,) = home.replica.expire(home.now)
+    assert isinstance(sweep, Offload)
+    assert sweep.job() == 1
+
+
+# queues
+
+
+def an_entry(number: int, klass: int = 30) -> Record:
+    return queue_entry(OWNER.public, klass, TODAY, SeededRandomness(f"entry {number}").bytes(GEOMETRY.box_ct))
+
+
+def request(op: QueryOp, after: bytes, owner: OwnerKey = OWNER, hour: int = hour_of(NOON)) -> bytes:
+    made = QueueRequest.create(owner, op, after, hour, bytes(32), RNG)
+    return dataclasses.replace(made, key=OWNER.public).to_field()
+
+
+def test_a_queue_entry_needs_its_work_and_the_list_its_owner() -> None:
+    home = Home()
+    assert home.ask(QueryOp.QUEUE_ADD, an_entry(0).pack()).status is Status.BAD_STAMP
+    entry = home.stamped(an_entry(0), PARAMS.stranger_bits)
+    assert home.ask(QueryOp.QUEUE_ADD, entry.pack()).status is Status.STORED
+    assert home.lanes == ["cpu", "store"]
+    assert home.ask(QueryOp.QUEUE_ADD, entry.pack()).status is Status.OK
+
+    reply = home.ask(QueryOp.QUEUE_READ, request(QueryOp.QUEUE_READ, FIRST))
+    assert Record.parse(reply.field) == entry
+    assert (
+        home.ask(QueryOp.QUEUE_READ, request(QueryOp.QUEUE_READ, entry.position)).status is Status.NOT_FOUND
+    )
+
+    stranger = OwnerKey.from_seed(RNG.bytes(32), "test.own")
+    now = hour_of(NOON)
+    for wrong in (
+        request(QueryOp.QUEUE_READ, FIRST, stranger),
+        request(QueryOp.QUEUE_READ, FIRST, hour=now - 2),
+        request(QueryOp.QUEUE_READ, FIRST, hour=now + 2),
+        request(QueryOp.QUEUE_DELETE, FIRST),  # signed for the other operation
+    ):
+        assert home.ask(QueryOp.QUEUE_READ, wrong).status is Status.BAD_SIGNATURE
+        assert home.lanes == []
+    for near in (now - 1, now + 1):
+        field = request(QueryOp.QUEUE_READ, FIRST, hour=near)
+        assert home.ask(QueryOp.QUEUE_READ, field).status is Status.OK
+
+    delete = request(QueryOp.QUEUE_DELETE, entry.entry_id)
+    assert home.ask(QueryOp.QUEUE_DELETE, delete).status is Status.OK
+    assert home.ask(QueryOp.QUEUE_READ, request(QueryOp.QUEUE_READ, FIRST)).status is Status.NOT_FOUND
+
+
+def test_an_expired_entry_does_not_hide_those_behind_it() -> None:
+    home = Home()
+    first = home.stamped(an_entry(1, klass=7), 5)
+    second = home.stamped(an_entry(2), 2)
+    for entry in (first, second):
+        home.ask(QueryOp.QUEUE_ADD, entry.pack())
+    home.now += 8 * 86_400
+    field = request(QueryOp.QUEUE_READ, FIRST, hour=hour_of(home.now))
+    assert Record.parse(home.ask(QueryOp.QUEUE_READ, field).field) == second
+
+
+# what is not a query, too much at once, and a failing disk
+
+
+@pytest.mark.parametrize("op", list(QueryOp))
+def test_a_field_that_does_not_fit_its_operation_is_refused(op: QueryOp) -> None:
+    home = Home()
+    assert home.ask(op, bytes([255]) * GEOMETRY.record).status is Status.REFUSED
+    other = an_entry(0) if op is QueryOp.WRITE else a_box()
+    assert home.ask(op, other.pack()).status in (Status.REFUSED,)
+    assert home.lanes == []
+
+
+def test_a_frame_that_no_proxy_sends_raises() -> None:
+    for payload in (b"", bytes(17_337), bytes([9]) + bytes(17_337), bytes([0, 1]) + bytes(17_336)):
+        with pytest.raises(RemoteProtocolError):
+            Home().replica.handle_query(PEER, Frame(Kind.HOME_QUERY, 1, payload), NOON)
+
+
+def test_beyond_its_budget_a_home_says_try_later() -> None:
+    home = Home(jobs=2)
+    waiting = [home.effects(QueryOp.READ, key_field(bytes([n]) * 32)) for n in range(2)]
+    assert home.ask(QueryOp.READ, key_field(bytes(32))).status is Status.TRY_LATER
+    (job,) = waiting[0]
+    assert isinstance(job, Offload)
+    home.jobs.done(job.token, None, NOON)
+    assert home.ask(QueryOp.READ, key_field(bytes(32))).status is Status.NOT_FOUND
+
+
+class FullDisk(MemoryStore):
+    def put(self, record: Record, today: int) -> Status:
+        raise OSError("no space left on device")
+
+    def get(self, key: bytes) -> Record | None:
+        raise OSError("cannot read")
+
+
+@pytest.mark.parametrize("params", [PARAMS, STRICT])
+def test_a_failing_disk_puts_the_asker_off_and_is_told(params: NetworkParameters) -> None:
+    home = Home(params, store=FullDisk())
+    box = home.stamped(a_box(), params.box_bits)
+    for op, field in ((QueryOp.WRITE, box.pack()), (QueryOp.READ, key_field(box.key))):
+        home.others.clear()
+        assert home.ask(op, field).status is Status.TRY_LATER
+        (told,) = home.others
+        assert isinstance(told, Emit) and isinstance(told.event, StoreFailed)
+    assert home.others == [Emit(StoreFailed("cannot read"))]
+    assert home.stats["replica.failed_jobs"] == 2
