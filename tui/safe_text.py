@@ -28,7 +28,7 @@ MAX_JOINERS = 4
 """Joiners in one emoji: the largest that fonts know have 3; terminals disagree on the width of more."""
 
 MAX_JOINERS_OF_LINE = 12
-"""Joiners of emoji in one line, for the same reason: a line must not become much wider than it is taken for."""
+"""Joiners of emoji in one line: a line must not become much wider than it is taken for."""
 
 MAX_LINE = 1_000
 """Characters of one line of a body: longer ones are broken, since wrapping costs time by the line."""

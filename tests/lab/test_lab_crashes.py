@@ -51,11 +51,11 @@ CASES = [
 ]
 
 LONG = "".join(f"a long mail, line {number}\n" for number in range(1_500))  # three parts
-MIDDLE = "".join(f"a longer answer, line {number}\n" for number in range(700))  # two parts
+MIDDLE = "".join(f"a longer answer, line {number}\n" for number in range(1_500))  # three parts
 
 
 def converse(seed: int, number: int = -1, crash_at: str = "", skips: int = 0) -> tuple[LabNetwork, Truth]:
-    """A first mail of three parts, its answer of two, one more mail; junk and a cancelled mail beside."""
+    """A first mail of three parts, its answer of three, one more mail; junk and a cancelled mail beside."""
     lab = LabNetwork(EAGER, nodes=12, seed=seed, senders=2)
     lab.start()
     truth = Truth(lab)

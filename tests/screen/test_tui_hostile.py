@@ -20,6 +20,8 @@ from memory_backend import MemoryBackend
 from textual.widgets import TextArea
 
 from mixmail.control import types
+from tui.screens.address_book import AddressBook
+from tui.screens.dialogs import Dialog
 from tui.screens.main import MainScreen
 from tui.widgets.mail_list import MailList
 from tui.widgets.reader import Reader
@@ -42,13 +44,13 @@ def fill(backend: MemoryBackend) -> None:
 @pytest.mark.asyncio
 async def test_every_view_shows_hostile_text_without_a_control_an_action_or_a_crash(screen: Any) -> None:
     assert len(TEXTS) >= 50
-    async with screen(fill, size=(100, 30)) as stage:
-        last = len(TEXTS) - 1
-        for number in range(last, -1, -1):
-            await stage.sees(f"h{number:02}")
-            await stage.sees(f"b{number:02}")
-            check(stage)
-            await stage.press("j")
+    async with screen(fill, size=(100, 90)) as stage:
+        mails = stage.one(MailList)
+        for number in range(len(TEXTS) - 1, -1, -1):
+            await stage.until(lambda: stage.one(Reader).mail_id == mails.row.id, f"mail {number}")
+            shown = check(stage)
+            assert f"h{number:02}" in shown and f"b{number:02}" in shown
+            mails.action_move(1)
         await stage.press("r")
         await stage.until(lambda: stage.app.screen.query(TextArea), "compose")
         check(stage)
@@ -57,17 +59,17 @@ async def test_every_view_shows_hostile_text_without_a_control_an_action_or_a_cr
         for folder in ("2", "3", "4"):
             await stage.until(lambda: isinstance(stage.app.screen, MainScreen), "the main screen")
             await stage.press(folder)
-            mails = stage.one(MailList)
-            await stage.until(lambda mails=mails: mails.rows or mails._hint, "the folder")
-            for _ in range(min(mails.total, 70)):
-                await stage.press("j")
+            await stage.until(lambda: mails.rows or mails._hint, "the folder")
+            for number in range(0, mails.total, 6):
+                mails.action_move(6)
+                await stage.until(lambda row=mails.row: stage.one(Reader).mail_id == row.id, f"mail {number}")
                 check(stage)
         await stage.press("1", "a")
-        for _ in range(len(TEXTS)):
-            check(stage)
-            await stage.press("j")
-        for keys in (["y"], ["e"], ["d"]):
-            await stage.press(*keys)
+        await stage.until(lambda: isinstance(stage.app.screen, AddressBook), "the address book")
+        check(stage)
+        for key in ("y", "e", "d"):
+            await stage.press("j", key)
+            await stage.until(lambda: isinstance(stage.app.screen, Dialog), f"the dialog of {key}")
             check(stage)
             await stage.press("escape")
         await stage.press("escape")
@@ -79,9 +81,12 @@ async def test_every_view_shows_hostile_text_without_a_control_an_action_or_a_cr
         assert stage.app.is_running and stage.app.clipboard.startswith("mix1")
 
 
-def check(stage: Any) -> None:
-    found = CONTROLS.search(stage.text())
-    assert not found, f"{found!r} on the screen:\n{stage.text()!r}"
+def check(stage: Any) -> str:
+    """What stands on the screen, which must be free of controls."""
+    text: str = stage.text()
+    found = CONTROLS.search(text)
+    assert not found, f"{found!r} on the screen:\n{text!r}"
+    return text
 
 
 @pytest.mark.asyncio
@@ -100,9 +105,11 @@ async def test_a_click_on_markup_in_a_mail_does_nothing(screen: Any) -> None:
 
 # what the program itself may write to a terminal: colours, cursor, modes, its own title
 OWN = re.compile(
-    rb"\x1b\[[0-9;:]*m|\x1b\[[0-9;]*H|\x1b\[\?[0-9;$]*[hlp]|\x1b\[[<>=?]?[0-9;]*[uqnc]|\x1b\[[0-9]*[JKG]"
-    rb"|\x1b\]0;mixmail(?: \(\d+\))?\x07|\x1b\[>[0-9;]*m|\x1b\[1[46]t|\x1b_G[^\x1b]*\x1b\\"
+    rb"\x1b\[[0-9;:]*m|\x1b\[[0-9]+;[0-9]+H|\x1b\[\?[0-9;$]*[hlp]|\x1b\[[<>=?][0-9;]*[uqm]"
+    rb"|\x1b\]22;[a-z-]+\x07|\x1b\]0;mixmail(?: \(\d+\))?\x07|\x1b\[1[46]t|\x1b_G[^\x1b]*\x1b\\"
 )
+# of the modes, hostile text uses some that the program sets itself, once
+ONCE = (b"\x1b[?1049l", b"\x1b[?1000h", b"\x1b[?1003h")
 
 
 def test_no_forbidden_byte_reaches_the_terminal() -> None:
@@ -130,6 +137,7 @@ def test_no_forbidden_byte_reaches_the_terminal() -> None:
     text = left.decode()
     found = CONTROLS.search(text.replace("\r\n", "\n").replace("\r", "\n"))
     assert not found, f"{found!r} in {text[max(0, found.start() - 80) : found.end() + 80]!r}"
+    assert [written.count(mode) for mode in ONCE] == [1, 1, 1]
     assert b"UFdORUQ=" not in written and b"PWNED\x07" not in written
 
 

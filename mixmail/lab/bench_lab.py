@@ -1,0 +1,44 @@
+"""How fast a lab runs: virtual hours simulated in one real minute, on one core.
+
+200 nodes with their agents at the `mail` preset, every slot filled, no mail: what a lab costs before
+anything happens in it.  Only the identity puzzle is made cheap; 200 real ones would take an hour.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from mixmail.params import MAIL, NetworkParameters
+
+from .network import LabNetwork
+
+NODES = 200
+WARM_UP = 600.0
+"""Virtual seconds until the pools are as full as they stay: a way there and back has seven mean delays."""
+
+PARAMETERS: NetworkParameters = dataclasses.replace(
+    MAIL, name="lab mail", puzzle_memory=8_192, puzzle_passes=1, puzzle_bits=0
+)
+
+
+def measure(
+    minutes: float,
+    clock: Callable[[], float],
+    nodes: int = NODES,
+    warm_up: float = WARM_UP,
+    say: Callable[[str], None] = lambda text: None,
+    seed: int = 1,
+) -> float:
+    """Virtual hours in one minute of `clock` (seconds of the processor), over `minutes` virtual minutes."""
+    started = clock()
+    lab = LabNetwork(PARAMETERS, nodes, seed, trace=False)
+    lab.start()
+    say(f"{nodes} nodes ready after {clock() - started:.1f} s")
+    lab.run(warm_up)
+    say(f"warm after {clock() - started:.1f} s")
+    started, frames = clock(), lab.frames
+    lab.run(60.0 * minutes)
+    seconds = clock() - started
+    say(f"{minutes:g} virtual minutes in {seconds:.2f} s, {lab.frames - frames} frames")
+    return minutes / seconds
