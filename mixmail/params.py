@@ -158,7 +158,6 @@ class NetworkParameters:
     cover_step: float = float(DAY)
     next_index_poll: float = 1 / 4
     follow_wait_slots: float = 20.0
-    readback_share: int = 10  # one write in so many is read back by another way
     # store (docs/protocol/boxes.md)
     replicas: int = 16
     write_acks: int = 6
@@ -167,13 +166,11 @@ class NetworkParameters:
     read_homes: int = 2
     home_timeout: float = 5.0
     classes_days: tuple[int, ...] = (7, 30, 90)
-    mutable_class: int = 7
     queue_limit: int = 256
     stamp_memory: int = 8 * 2**20
     box_bits: int = 4
     stranger_bits: int = 11
     max_bits: int = 24
-    repair_interval: float = 7_200.0
     # people
     prekey_days: int = 7
     prekey_keep_days: int = 37
@@ -183,7 +180,6 @@ class NetworkParameters:
     epoch: int = DAY
     epoch_early: float = 600.0
     epoch_late: float = 7_200.0
-    clock_skew: float = 600.0
     puzzle_memory: int = 64 * 2**20
     puzzle_passes: int = 2
     puzzle_bits: int = 8
@@ -194,7 +190,6 @@ class NetworkParameters:
     link_idle: float = 3_600.0
     link_timeout: float = 30.0
     link_queue: int = 256  # frames waiting for one link; beyond it the newest is dropped
-    diversity: bool = True
     anonymous: bool = True
 
     def hash(self) -> bytes:
@@ -242,9 +237,7 @@ DEMO = NetworkParameters(
     puzzle_passes=1,
     puzzle_bits=1,
     gossip_interval=5.0,
-    repair_interval=60.0,
     link_timeout=10.0,
-    diversity=False,
     anonymous=False,
 )
 

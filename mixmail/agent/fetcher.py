@@ -91,10 +91,14 @@ class Fetcher:
 
     def follow(self, now: float) -> Task | None:
         """A READ that an earlier answer asked for: a backlog, or a profile to look up."""
+        sources = [self._backlog, self._people.next_lookup]
+        self._context.rng.shuffle(sources)
+        return sources[0](now) or sources[1](now)
+
+    def _backlog(self, now: float) -> Task | None:
         due = [follow for follow in self._follows if follow.due <= now]
-        lookup = self._people.next_lookup
-        if not due or (self._context.rng.below(2) == 0 and (task := lookup(now))):
-            return task if due else lookup(now)
+        if not due:
+            return None
         follow = self._context.rng.choice(due)
         self._follows.remove(follow)
         target = follow.target

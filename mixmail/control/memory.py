@@ -35,7 +35,7 @@ class MemoryTransport:
         if self._open:
             self._open = False
             self._reader.feed_eof()
-            self._protocol.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
+            self._protocol.connectionLost(Failure(ConnectionDone()))
 
     abortConnection = loseConnection
 

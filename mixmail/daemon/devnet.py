@@ -24,6 +24,7 @@ from mixmail.daemon.home import NodeConfig, NodeHome, solve_keys
 from mixmail.directory.network_file import NetworkFile, Seed
 from mixmail.errors import UserError
 from mixmail.link import certificate
+from mixmail.node.keys import NodeKeys
 from mixmail.params import DEMO, Network, day_of
 from mixmail.randomness import Randomness, SystemRandomness
 
@@ -34,6 +35,7 @@ PAUSE = 0.05
 ADDRESS_FILE = "address.txt"
 
 Say = Callable[[str], None]
+Suits = Callable[[Network, dict[str, NodeKeys]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,23 @@ def names(nodes: int = NODES) -> list[str]:
     return [*(f"node-{number:02}" for number in range(1, nodes - 1)), "echo", "you"]
 
 
-def create(folder: Path, nodes: int = NODES, rng: Randomness | None = None) -> None:
-    """Make the homes of a new network; each gets its keys and knows the first nodes as seeds."""
+def create(
+    folder: Path, nodes: int = NODES, rng: Randomness | None = None, suits: Suits | None = None
+) -> None:
+    """Make the homes of a new network; each gets its keys and knows the first nodes as seeds.
+
+    `suits`, given the network and everybody's keys, may ask for others (tests want certain layers).
+    """
     rng = rng or SystemRandomness()
     now = time.time()
     network = Network(rng.bytes(32), day_of(now), DEMO)
+    while True:
+        keys = {name: solve_keys(network, None, now, rng) for name in names(nodes)}
+        if suits is None or suits(network, keys):
+            break
     for name in names(nodes):
         home = NodeHome(folder / name)
-        home.save_keys(solve_keys(network, home.load_keys(), now, rng))
+        home.save_keys(keys[name])
         certificate.load_or_make(home.path)
         home.write_config(NodeConfig(echo=name == "echo"))
     _set_seeds(folder, network)

@@ -108,8 +108,6 @@ OWN = re.compile(
     rb"\x1b\[[0-9;:]*m|\x1b\[[0-9]+;[0-9]+H|\x1b\[\?[0-9;$]*[hlp]|\x1b\[[<>=?][0-9;]*[uqm]"
     rb"|\x1b\]22;[a-z-]+\x07|\x1b\]0;mixmail(?: \(\d+\))?\x07|\x1b\[1[46]t|\x1b_G[^\x1b]*\x1b\\"
 )
-# of the modes, hostile text uses some that the program sets itself, once
-ONCE = (b"\x1b[?1049l", b"\x1b[?1000h", b"\x1b[?1003h")
 
 
 def test_no_forbidden_byte_reaches_the_terminal() -> None:
@@ -137,7 +135,7 @@ def test_no_forbidden_byte_reaches_the_terminal() -> None:
     text = left.decode()
     found = CONTROLS.search(text.replace("\r\n", "\n").replace("\r", "\n"))
     assert not found, f"{found!r} in {text[max(0, found.start() - 80) : found.end() + 80]!r}"
-    assert [written.count(mode) for mode in ONCE] == [1, 1, 1]
+    assert written.count(b"\x1b[?1049l") == 1  # a mode that the program sets as well, when it leaves
     assert b"UFdORUQ=" not in written and b"PWNED\x07" not in written
 
 

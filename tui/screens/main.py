@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,7 +100,7 @@ class MainScreen(Screen[None]):
 
     def enter(self) -> None:
         """The daemon is there and open: fetch everything."""
-        self._do(self._enter(), "enter")
+        self._do(self._enter, "enter")
 
     async def _enter(self) -> None:
         await self._session.load()
@@ -123,11 +124,11 @@ class MainScreen(Screen[None]):
             case types.Status() as status:
                 self._take_status(status)
             case _:
-                self._do(self._enter(), "enter")
+                self._do(self._enter, "enter")
 
     def ask_status(self) -> None:
         if self._session.connected:
-            self._do(self._ask_status(), "status")
+            self._do(self._ask_status, "status")
 
     async def _ask_status(self) -> None:
         self._take_status(await self._session.client.status())
@@ -150,7 +151,7 @@ class MainScreen(Screen[None]):
     def _renew_now(self) -> None:
         self._renewing = None
         self.renew()
-        self._do(self._count(), "count")
+        self._do(self._count, "count")
 
     def on_mail_list_needed(self, event: MailList.Needed) -> None:
         self._fetch(event.page)
@@ -170,7 +171,7 @@ class MainScreen(Screen[None]):
         self.renew()
 
     def _fetch(self, page: int) -> None:
-        self._do(self._fetch_page(page, self._generation), f"page {page}")
+        self._do(partial(self._fetch_page, page, self._generation), f"page {page}")
 
     async def _fetch_page(self, page: int, generation: int) -> None:
         if self.folder == "drafts":
@@ -243,7 +244,7 @@ class MainScreen(Screen[None]):
         else:
             if event.by_user:
                 self._mark_read(row)
-            self._do(self._preview(row.id), "preview")
+            self._do(partial(self._preview, row.id), "preview")
 
     async def _preview(self, id: str) -> None:
         mail = await self._session.client.mail_read(id)
@@ -260,7 +261,7 @@ class MainScreen(Screen[None]):
 
     def _mark_read(self, row: Row) -> None:
         if row.unread:
-            self._do(self._mark(row.id), f"mark {row.id}")
+            self._do(partial(self._mark, row.id), f"mark {row.id}")
 
     async def _mark(self, id: str) -> None:
         await self._session.client.mail_mark(id, False)
@@ -275,7 +276,7 @@ class MainScreen(Screen[None]):
         row = self.mails.row
         if row is None or isinstance(row.source, types.Draft):
             return
-        self._do(self._reply(row.id), "reply")
+        self._do(partial(self._reply, row.id), "reply")
 
     async def _reply(self, id: str) -> None:
         mail = await self._session.client.mail_read(id)
@@ -305,12 +306,12 @@ class MainScreen(Screen[None]):
         source = row.source
         if self.folder == "outbox" and isinstance(source, types.MailSummary):
             if source.state == "queued":
-                self._do(self._take_back(source), "take back")
+                self._do(partial(self._take_back, source), "take back")
                 return
             if source.state != "failed":
                 toast(self, "It is on its way already: it cannot be taken back.", "warning")
                 return
-        self._do(self._delete_later(row.id), "delete")
+        self._do(partial(self._delete_later, row.id), "delete")
 
     async def _delete_later(self, id: str) -> None:
         await self.finish_delete()
@@ -319,7 +320,7 @@ class MainScreen(Screen[None]):
         self.mails.refresh()
         if self.mails.cursor < self.mails.total - 1:
             self.mails.action_move(1)
-        self._undo_timer = self.set_timer(UNDO_FOR, lambda: self._do(self.finish_delete(), "delete"))
+        self._undo_timer = self.set_timer(UNDO_FOR, lambda: self._do(self.finish_delete, "delete"))
 
     def action_undo(self) -> None:
         if self._deleting is None:
@@ -436,11 +437,11 @@ class MainScreen(Screen[None]):
 
         self.app.push_screen(SaveAttachment(self._session, self._mail, Path.home()), saved)
 
-    def _do(self, work: Coroutine[Any, Any, None], group: str) -> None:
+    def _do(self, work: Callable[[], Coroutine[Any, Any, None]], group: str) -> None:
         """Run `work` beside the screen, the newest of a group only; its errors become toasts."""
 
         async def guarded() -> None:
             with told(self):
-                await work
+                await work()
 
-        self.run_worker(guarded(), group=group, exclusive=True)
+        self.run_worker(guarded, group=group, exclusive=True)
