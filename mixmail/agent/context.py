@@ -39,7 +39,7 @@ class Context:
 
     def others(self, now: float) -> int:
         """V: the other eligible nodes."""
-        return sum(node.node_id != self.own_id for node in self.view.eligible(now))
+        return len(self.view.others(self.own_id, now))
 
     def quorum(self, now: float) -> int:
         """Acks that make a write "stored" in today's view."""

@@ -7,7 +7,7 @@ A cover write re-publishes a record that is held, or the day's cover box.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mixmail.boxes.capability import STREAM_SEED_BYTES, ReadCap, WriteCap, seal
 from mixmail.boxes.query import Answer, QueryOp
@@ -21,8 +21,21 @@ from .queries import Task
 
 @dataclass(slots=True)
 class _CoverStream:
+    """`keys`: where its present and its next index stand; a multiplication each, so kept."""
+
     cap: ReadCap
     until: float
+    keys: dict[int, bytes] = field(default_factory=dict)
+
+    def advance(self) -> None:
+        self.keys.pop(self.cap.index, None)
+        self.cap = self.cap.advance()
+
+    def key(self, next_index: bool) -> bytes:
+        cap = self.cap.advance() if next_index else self.cap
+        if cap.index not in self.keys:
+            self.keys[cap.index] = cap.box_id()
+        return self.keys[cap.index]
 
 
 class Cover:
@@ -42,12 +55,9 @@ class Cover:
             self._streams.append(_CoverStream(cap, now + rng.exponential(params.cover_step)))
         stream = rng.choice(self._streams)
         if now >= stream.until:
-            stream.cap = stream.cap.advance()
+            stream.advance()
             stream.until = now + rng.exponential(params.cover_step)
-        cap = stream.cap
-        if rng.uniform() < params.next_index_poll:
-            cap = cap.advance()
-        key = cap.box_id()
+        key = stream.key(next_index=rng.uniform() < params.next_index_poll)
         return Task(QueryOp.READ, 0, lambda _: key_field(key), _nothing, real=False)
 
     def write(self, now: float) -> Task:

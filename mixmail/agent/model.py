@@ -220,7 +220,9 @@ def load(rows: Rows) -> AgentState:
             **{name: row[name] for name in row if name in OutgoingPart.__slots__}
         )
     _load_incoming(state, rows.get("incoming", ()))
+    # Ids of inbox entries and of delivered mails, of different lengths.
     state.seen = {row["id"] for row in rows.get("seen", ())}
+    state.delivered = set(state.seen)
     return state
 
 

@@ -40,11 +40,14 @@ async def start(home: Home, say: Callable[[str], None]) -> None:
         return
     home.create()
     say("starting mixmail's background process")
+    log_bytes = home.log.stat().st_size if home.log.exists() else 0
     process = _spawn(home)
     deadline = time.monotonic() + START_LIMIT
     while not await is_running(home):
         if process.poll() is not None:
-            raise UserError(f"mixmail's background process ended: {last_words(home)}", "not-started")
+            raise UserError(
+                f"mixmail's background process ended: {last_words(home, log_bytes)}", "not-started"
+            )
         if time.monotonic() > deadline:
             raise UserError(f"mixmail's background process does not answer: see {home.log}.", "not-started")
         await asyncio.sleep(PAUSE)
@@ -60,11 +63,11 @@ async def stop(home: Home) -> None:
             raise UserError(f"The daemon does not end: see {home.log}.", "no-answer") from error
 
 
-def last_words(home: Home) -> str:
-    """The last line that the daemon printed."""
+def last_words(home: Home, since: int = 0) -> str:
+    """The last line that the daemon printed, in its log from byte `since` on."""
     if not home.log.exists():
         return "it wrote no log."
-    lines = home.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = home.log.read_bytes()[since:].decode("utf-8", "replace").splitlines()
     return plain.line(lines[-1]).removeprefix("mixmail: ") if lines else f"see {home.log}."
 
 

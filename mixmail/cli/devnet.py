@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from mixmail.cli.home import Home
 from mixmail.cli.screen import open_screen
 from mixmail.control.client import Client
 from mixmail.errors import MixmailError, UserError
+
+if TYPE_CHECKING:
+    from mixmail.daemon.devnet import Started
 
 processes_option = click.option("--processes", is_flag=True, help="A process of its own for each node.")
 
@@ -140,21 +144,29 @@ def host(folders: tuple[str, ...]) -> None:
 
 
 def start(network_folder: Path, processes: bool) -> None:
-    """The network up, your daemon answering, and echo in your address book."""
-    network().up(network_folder, processes, say)
-    asyncio.run(_until_ready(network_folder))
+    """The network up, your daemon answering, and echo in your address book.
+
+    UserError "not-started" with a node's own last words when one does not come up; what was started for it
+    is ended again.
+    """
+    started = network().up(network_folder, processes, say)
+    try:
+        asyncio.run(_until_ready(network_folder, started))
+    except BaseException:
+        network().stop_started(started)
+        raise
 
 
-async def _until_ready(network_folder: Path) -> None:
-    """Every node holds its home (so `down` will find it), your daemon answers, echo has its address."""
+async def _until_ready(network_folder: Path, started: list[Started]) -> None:
+    """Every node holds its home, your daemon answers, echo has its address."""
     deadline = time.monotonic() + background.START_LIMIT
     while missing := [one.name for one in network().status(network_folder) if not one.pid]:
-        await _pause(deadline, network_folder / missing[0])
+        await _pause(deadline, network_folder / missing[0], started)
     home = user_home(network_folder)
     while not await background.is_running(home):
-        await _pause(deadline, home.folder)
+        await _pause(deadline, home.folder, started)
     while (address := network().echo_address(network_folder)) is None:
-        await _pause(deadline, network_folder / "echo")
+        await _pause(deadline, network_folder / "echo", started)
     async with await Client.connect(home.socket) as client:
         if client.hello.locked:
             return  # echo was added when the profile was new
@@ -162,8 +174,12 @@ async def _until_ready(network_folder: Path) -> None:
             await client.contact_add(address, "echo")
 
 
-async def _pause(deadline: float, node: Path) -> None:
-    """Wait a moment for `node`.  UserError "not-started" after the deadline, with its last words."""
+async def _pause(deadline: float, node: Path, started: list[Started]) -> None:
+    """Wait a moment for `node`.  UserError "not-started" after the deadline, or when a process has ended."""
+    for one in started:
+        if one.process.poll() is not None:
+            words = background.last_words(Home(one.home), one.log_bytes)
+            raise UserError(f"{one.home.name} does not start: {words}", "not-started")
     if time.monotonic() > deadline:
         words = background.last_words(Home(node))
         raise UserError(f"{node.name} does not start: {words}", "not-started")

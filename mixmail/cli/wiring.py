@@ -39,14 +39,14 @@ def join(home: Home, file: bytes) -> None:
     node_home.write_network_file(wanted)
 
 
-def run_daemon(home: Home) -> None:
+def run_daemon(home: Home, fault: service.Fault = service.no_fault) -> None:
     """Run a daemon on this home until it is told to stop (by `shutdown`, SIGTERM or SIGINT).
 
-    The control socket opens when the daemon is ready: who can connect can use it.
+    The control socket opens when the daemon is ready: who can connect can use it.  `fault` is for tests.
     UserError: what kept it from starting.
     """
     reactor = _reactor()
-    daemon = service.build(home.folder, reactor, reactor.getThreadPool())
+    daemon = service.build(home.folder, reactor, reactor.getThreadPool(), fault=fault)
     ports: list[ControlPort] = []
 
     @inlineCallbacks

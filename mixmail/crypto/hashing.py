@@ -20,10 +20,22 @@ def h512(person: str, key: bytes, *parts: bytes) -> bytes:
     Each part goes in behind its length as u32 little-endian, so two lists of parts never give the
     same input.  `person` is ASCII of at most 16 characters, `key` has at most 64 bytes.
     """
+    return hashlib.blake2b(_framed(parts), digest_size=64, key=key, person=person.encode()).digest()
+
+
+def four_keys(first: str, second: str, key: bytes, *parts: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """The halves of H512(first, key; parts) and of H512(second, key; parts), 32 bytes each."""
+    data = _framed(parts)
+    one = hashlib.blake2b(data, digest_size=64, key=key, person=first.encode()).digest()
+    two = hashlib.blake2b(data, digest_size=64, key=key, person=second.encode()).digest()
+    return one[:32], one[32:], two[:32], two[32:]
+
+
+def _framed(parts: tuple[bytes, ...]) -> bytes:
     data = b""
     for part in parts:
         data += len(part).to_bytes(4, "little") + part
-    return hashlib.blake2b(data, digest_size=64, key=key, person=person.encode()).digest()
+    return data
 
 
 def blake3_keyed(key: bytes, data: Buffer) -> bytes:

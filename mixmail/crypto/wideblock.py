@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mixmail.crypto.hashing import blake3_keyed, h512
+from mixmail.crypto.hashing import Buffer, blake3_keyed, four_keys
 from mixmail.crypto.stream import chacha20_xor, xor
 
 _LEFT = 32
@@ -27,9 +27,7 @@ class Keys(NamedTuple):
     @classmethod
     def derive(cls, k_pay: bytes) -> Keys:
         """k1|k2 = H512("mm1.lioness.12", k_pay), k3|k4 = H512("mm1.lioness.34", k_pay)."""
-        first = h512("mm1.lioness.12", k_pay)
-        second = h512("mm1.lioness.34", k_pay)
-        return cls(first[:32], first[32:], second[:32], second[32:])
+        return cls._make(four_keys("mm1.lioness.12", "mm1.lioness.34", k_pay))
 
     def __repr__(self) -> str:
         return "Keys(…)"
@@ -44,16 +42,16 @@ def encrypt(keys: Keys, block: bytes) -> bytes:
     return xor(left, blake3_keyed(keys.k4, right)) + right
 
 
-def decrypt(keys: Keys, block: bytes) -> bytes:
-    """The inverse of `encrypt`."""
+def decrypt(keys: Keys, block: Buffer, *head: Buffer) -> bytes:
+    """The inverse of `encrypt`, behind the pieces of `head`: so a whole packet is copied only once."""
     left, tail = _halves(block)
     left = xor(left, blake3_keyed(keys.k4, tail))
     right = chacha20_xor(xor(left, keys.k3), tail)
     left = xor(left, blake3_keyed(keys.k2, right))
-    return left + chacha20_xor(xor(left, keys.k1), right)
+    return b"".join((*head, left, chacha20_xor(xor(left, keys.k1), right)))
 
 
-def _halves(block: bytes) -> tuple[bytes, memoryview]:
+def _halves(block: Buffer) -> tuple[bytes, memoryview]:
     if len(block) <= _LEFT:
         raise ValueError(f"a wide block of {len(block)} bytes is too short")
-    return block[:_LEFT], memoryview(block)[_LEFT:]
+    return bytes(block[:_LEFT]), memoryview(block)[_LEFT:]

@@ -5,11 +5,13 @@
     FOLDER/node-01 ...  the other nodes, hosted by one process or by one each
 
 Every node has its own keys, databases and TLS links on loopback.  A process is known by the lock that it
-holds on its home, so nothing here can end a process that it did not start.
+holds on its home and, until it has got so far, by the note of who started it; both say when it began, so
+nothing here can end a process that belongs to something else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -45,6 +47,15 @@ class NodeStatus:
     name: str
     pid: int | None
     endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process that `up` has started: the home with its log, and how long the log was before."""
+
+    home: Path
+    process: subprocess.Popen[bytes]
+    log_bytes: int
 
 
 def names(nodes: int = NODES) -> list[str]:
@@ -96,7 +107,9 @@ def _hosted(present: list[str]) -> list[str]:
     return [name for name in present if name.startswith("node-")]
 
 
-def up(folder: Path, processes: bool, say: Say, nodes: int = NODES, without: tuple[str, ...] = ()) -> None:
+def up(
+    folder: Path, processes: bool, say: Say, nodes: int = NODES, without: tuple[str, ...] = ()
+) -> list[Started]:
     """Start what does not run yet; returns when the processes are started, not when links stand.
 
     `processes`: one process for each node, else one for all hosted nodes.  `without` leaves nodes down.
@@ -105,21 +118,23 @@ def up(folder: Path, processes: bool, say: Say, nodes: int = NODES, without: tup
         say(f"making a private network of {nodes} nodes in {folder}")
         create(folder, nodes)
     present = sorted(path.name for path in folder.iterdir() if (path / "node.key").exists())
-    down_now = [name for name in present if NodeHome(folder / name).holder() is None and name not in without]
+    down_now = [name for name in present if not _running(NodeHome(folder / name)) and name not in without]
     if len(down_now) == len(present) and not _ports_free(folder):
         say("a port of the network is taken by another program: choosing others")
         _set_seeds(folder, NodeHome(folder / "you").network_file().network())
     hosted = _hosted(down_now)
+    started = []
     if processes:
-        for name in hosted:
-            _spawn(folder / name, ["node", "--home", str(folder / name)])
+        started += [_spawn([folder / name], "node", "--home", str(folder / name)) for name in hosted]
     elif hosted:
-        _spawn(folder / hosted[0], ["devnet", "host", *(str(folder / name) for name in hosted)])
+        homes = [folder / name for name in hosted]
+        started.append(_spawn(homes, "devnet", "host", *map(str, homes)))
     for name in ("echo", "you"):
         if name in down_now:
-            _spawn(folder / name, ["node", "--home", str(folder / name)])
+            started.append(_spawn([folder / name], "node", "--home", str(folder / name)))
     if down_now:
         say(f"starting {len(down_now)} nodes")
+    return started
 
 
 def down(folder: Path, say: Say) -> None:
@@ -128,7 +143,7 @@ def down(folder: Path, say: Say) -> None:
         say("nothing to stop: there is no private network here")
         return
     homes = [NodeHome(path) for path in sorted(folder.iterdir()) if (path / "node.key").exists()]
-    running = [home for home in homes if home.holder()]
+    running = [home for home in homes if _running(home)]
     if not running:
         say("nothing to stop: the network is down")
         return
@@ -137,16 +152,43 @@ def down(folder: Path, say: Say) -> None:
 
 
 def stop_homes(homes: list[NodeHome], sign: int = signal.SIGTERM) -> None:
-    """Send `sign` to the daemons of these homes and wait until they have let go."""
-    for pid in {pid for home in homes if (pid := home.holder())}:
-        os.kill(pid, sign)
+    """Send `sign` to the processes of these homes, also those that still start; wait until all have ended."""
+
+    def running() -> set[int]:
+        return set().union(*map(_running, homes))
+
+    for pid in running():
+        _send(pid, sign)
     deadline = time.monotonic() + STOP_LIMIT
-    while remaining := {pid for home in homes if (pid := home.holder())}:
+    while remaining := running():
         if time.monotonic() > deadline:
             for pid in remaining:
-                os.kill(pid, signal.SIGKILL)
+                _send(pid, signal.SIGKILL)
             deadline += STOP_LIMIT
         time.sleep(PAUSE)
+
+
+def stop_started(started: list[Started]) -> None:
+    """End again what `up` has started."""
+    for one in started:
+        if one.process.poll() is None:
+            one.process.terminate()
+    for one in started:
+        try:
+            one.process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            one.process.kill()
+            one.process.wait()
+
+
+def _running(home: NodeHome) -> set[int]:
+    """The processes of a home: who holds it, who was started to."""
+    return {pid for pid in (home.holder(), home.starting()) if pid is not None}
+
+
+def _send(pid: int, sign: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        os.kill(pid, sign)
 
 
 def status(folder: Path) -> list[NodeStatus]:
@@ -167,19 +209,27 @@ def echo_address(folder: Path) -> str | None:
     return path.read_text().strip() if path.exists() else None
 
 
-def _spawn(home: Path, arguments: list[str]) -> None:
-    """Start `python -m mixmail ...` in a session of its own, so that closing the terminal does not end it."""
-    log = os.open(home / "node.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+def _spawn(homes: list[Path], *arguments: str) -> Started:
+    """Start `python -m mixmail ...` for these homes, with its log in the first.
+
+    In a session of its own, so that closing the terminal does not end it.
+    """
+    path = homes[0] / "node.log"
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "mixmail", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+        started = Started(homes[0], process, os.fstat(log).st_size)
     finally:
         os.close(log)
+    for home in homes:
+        NodeHome(home).note_starting(process.pid)
+    return started
 
 
 def _free_ports(count: int) -> list[int]:

@@ -12,6 +12,7 @@ from mixmail.agent.events import MailArrived
 from mixmail.daemon.service import Daemon
 from mixmail.effects import Update
 from mixmail.mail import message
+from mixmail.storage.driver import replace_file
 from mixmail.storage.profile_db import ProfileDatabase
 
 NAME = "echo"
@@ -38,7 +39,7 @@ class Echo:
         if not people:
             yield self._daemon.command(CreateIdentity(NAME))
         address = next(iter(people.values())).identity.address.text
-        (self._daemon.home.path / ADDRESS_FILE).write_text(address + "\n")
+        replace_file(self._daemon.home.path / ADDRESS_FILE, f"{address}\n".encode())
         self._daemon.listeners.append(self._heard)
         unread = yield self._daemon.in_profile(_unread)
         for mail in unread:
@@ -53,6 +54,13 @@ class Echo:
         if mail_id in self._answering:
             return
         self._answering.add(mail_id)
+        try:
+            yield self._answer_once(mail_id)
+        finally:
+            self._answering.discard(mail_id)
+
+    @inlineCallbacks
+    def _answer_once(self, mail_id: str) -> Any:
         row = yield self._daemon.in_profile(lambda profile: profile.get_mail(mail_id))
         received = message.parse(row["eml"])
         subject = received.subject if received.subject.startswith("Re: ") else f"Re: {received.subject}"
@@ -69,7 +77,6 @@ class Echo:
         yield self._daemon.command(SendMail(row["contact"], row["identity"], message.compose(answer)))
         read = Update("mails", {"id": mail_id}, {"unread": 0})
         yield self._daemon.in_profile(lambda profile: profile.apply((read,)))
-        self._answering.discard(mail_id)
 
 
 def _unread(profile: ProfileDatabase) -> list[str]:

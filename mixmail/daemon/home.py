@@ -6,7 +6,8 @@ node.key            the node's lasting key and solved identity puzzle (0600)
 link-key.pem, link-cert.pem     the link certificate
 node.db             other people's records
 profile.db, profile.key         the user's profile, encrypted, and its key
-daemon.lock         held while a daemon runs
+daemon.lock         held while a daemon runs, says which process it is
+starting.pid        the process that a private network last started for this home
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from pathlib import Path
 
 import msgspec
 
+from mixmail.daemon import processes
 from mixmail.directory import network_file, puzzle
 from mixmail.directory.network_file import NetworkFile
 from mixmail.errors import UserError
 from mixmail.node.keys import NodeKeys
-from mixmail.params import Network, day_of
+from mixmail.params import ID_BYTES, Network, day_of
 from mixmail.randomness import Randomness
+from mixmail.storage.driver import replace_file
+from mixmail.storage.errors import DiskError
 
+SEED_BYTES = 32
 PUZZLE_CHUNK = 16  # attempts between two looks at whether to go on
 
 
@@ -75,7 +80,11 @@ class NodeHome:
 
     def lock(self) -> None:
         """Hold the home; UserError "second-daemon" if another process does."""
-        handle = os.open(self.path / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        path = self.path / "daemon.lock"
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DiskError(path, error.strerror) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -85,12 +94,19 @@ class NodeHome:
                 "or give another --home.",
                 "second-daemon",
             ) from error
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
+        try:
+            os.ftruncate(handle, 0)
+            os.write(handle, processes.name(os.getpid()).encode())
+        except OSError as error:
+            os.close(handle)
+            raise DiskError(path, error.strerror) from error
         self._lock = handle
 
     def holder(self) -> int | None:
-        """The pid of the daemon that holds the home, None if none does."""
+        """The pid of the daemon that holds the home, None if none does.
+
+        None as well for the moment between a daemon's lock and its name in it.
+        """
         try:
             handle = os.open(self.path / "daemon.lock", os.O_RDWR)
         except FileNotFoundError:
@@ -98,10 +114,21 @@ class NodeHome:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            return int(os.read(handle, 32) or b"0") or None
+            return processes.living(os.read(handle, 200).decode("ascii", "replace"))
         finally:
             os.close(handle)
         return None
+
+    def note_starting(self, pid: int) -> None:
+        """Remember the process that was started for this home: it may not hold it yet."""
+        replace_file(self.path / "starting.pid", processes.name(pid).encode())
+
+    def starting(self) -> int | None:
+        """The pid of the process that was last started for this home, None if it has ended."""
+        try:
+            return processes.living((self.path / "starting.pid").read_text("ascii", "replace"))
+        except FileNotFoundError:
+            return None
 
     def unlock(self) -> None:
         """Let go of the home."""
@@ -113,19 +140,22 @@ class NodeHome:
 
     def network_file(self) -> NetworkFile:
         """Which network this node is on; UserError "no-network" if nobody has said so yet."""
+        path = self.path / "network.toml"
         try:
-            text = (self.path / "network.toml").read_text()
+            text = path.read_text("utf-8", "replace")
         except FileNotFoundError as error:
             raise UserError(
                 f"No network is set up in {self.path}: start a private one on this machine with "
                 "'mixmail devnet run', or put a network file there as network.toml.",
                 "no-network",
             ) from error
+        except OSError as error:
+            raise DiskError(path, error.strerror) from error
         return network_file.parse(text)
 
     def write_network_file(self, file: NetworkFile) -> None:
         """Set the network."""
-        _write(self.path / "network.toml", file.text().encode(), 0o600)
+        replace_file(self.path / "network.toml", file.text().encode())
 
     def config(self) -> NodeConfig:
         """node.toml, or the defaults."""
@@ -134,31 +164,41 @@ class NodeHome:
             return msgspec.toml.decode(path.read_bytes(), type=NodeConfig)
         except FileNotFoundError:
             return NodeConfig()
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be used: {error}. Correct or delete it.", "config") from error
+        except OSError as error:
+            raise DiskError(path, error.strerror) from error
 
     def write_config(self, config: NodeConfig) -> None:
         """Write node.toml."""
         lines = [f"{name} = {msgspec.json.encode(value).decode()}" for name, value in _fields(config)]
-        _write(self.path / "node.toml", ("\n".join(lines) + "\n").encode(), 0o600)
+        replace_file(self.path / "node.toml", ("\n".join(lines) + "\n").encode())
 
     def load_keys(self) -> NodeKeys | None:
         """The node's keys, None if it has none yet; UserError "node-key" if the file is damaged."""
         path = self.path / "node.key"
+        damaged = UserError(
+            f"{path} is damaged: put back a copy, or delete it and the node gets a new key.", "node-key"
+        )
         try:
             file = msgspec.json.decode(path.read_bytes(), type=_KeyFile)
         except FileNotFoundError:
             return None
-        except msgspec.MsgspecError as error:
-            raise UserError(
-                f"{path} is damaged: put back a copy, or delete it and the node gets a new key.", "node-key"
-            ) from error
+        except OSError as error:
+            raise DiskError(path, error.strerror) from error
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise damaged from error
+        sizes = (len(file.seed), len(file.nonce), len(file.storage_id))
+        if sizes != (SEED_BYTES, puzzle.NONCE_BYTES, ID_BYTES):
+            raise damaged
         return NodeKeys(file.seed, file.nonce, file.q, file.storage_id)
 
     def save_keys(self, keys: NodeKeys) -> None:
-        """Write the node's keys, atomically."""
+        """Write the node's keys, atomically; nothing if they stand there already."""
+        if keys == self.load_keys():
+            return
         file = _KeyFile(version=1, seed=keys.seed, nonce=keys.nonce, q=keys.q, storage_id=keys.storage_id)
-        _write(self.path / "node.key", msgspec.json.encode(file), 0o600)
+        replace_file(self.path / "node.key", msgspec.json.encode(file))
 
 
 def solve_keys(network: Network, keys: NodeKeys | None, now: float, rng: Randomness) -> NodeKeys:
@@ -181,15 +221,3 @@ def solve_keys(network: Network, keys: NodeKeys | None, now: float, rng: Randomn
 
 def _fields(config: NodeConfig) -> list[tuple[str, object]]:
     return [(name, getattr(config, name)) for name in config.__struct_fields__]
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Write a file so that after a crash either the old or the new one stands there."""
-    fresh = path.with_name(path.name + ".new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        os.write(handle, data)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.replace(fresh, path)

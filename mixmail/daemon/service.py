@@ -320,7 +320,7 @@ class Daemon:
             case Send():
                 self.links.send(effect.peer, effect.frame)
             case Offload():
-                self._offload(effect, self._agent_done)
+                self._offload(effect, partial(self._agent_done, self.agent))
             case Emit():
                 self._tell(effect.event)
             case Persist():
@@ -374,8 +374,9 @@ class Daemon:
             self._run_node(self.node.handle_command(done, self.now()))
             self._rearm()
 
-    def _agent_done(self, done: Done) -> None:
-        if not self._stopping:
+    def _agent_done(self, asked: Agent, done: Done) -> None:
+        # A profile that was unlocked meanwhile has another agent, whose tokens mean other jobs.
+        if not self._stopping and asked is self.agent:
             self._run_agent(self.agent.handle_command(done, self.now()))
             self._rearm()
 

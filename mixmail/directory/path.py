@@ -83,7 +83,7 @@ def draw_loop(view: View, own_id: bytes, now: float, rng: Randomness) -> tuple[D
 
 
 def _others(view: View, own_id: bytes, now: float) -> tuple[Descriptor, ...]:
-    others = tuple(item for item in view.eligible(now) if item.node_id != own_id)
+    others = view.others(own_id, now)
     needed = view.network.parameters.route_min
     if len(others) < needed:
         raise NetworkTooSmall(len(others), needed)
@@ -93,13 +93,11 @@ def _others(view: View, own_id: bytes, now: float) -> tuple[Descriptor, ...]:
 def _layers(view: View, own_id: bytes, now: float) -> Layers | None:
     """The layers without oneself, or None when the network is too small for them."""
     params: NetworkParameters = view.network.parameters
-    first, second, third = (
-        tuple(item for item in layer if item.node_id != own_id) for layer in view.layers(now)
-    )
-    sizes = len(first), len(second), len(third)
+    layers = view.other_layers(own_id, now)
+    sizes = [len(layer) for layer in layers]
     if sum(sizes) < params.layered_from or min(sizes) < params.layer_min:
         return None
-    return first, second, third
+    return layers
 
 
 def _through(layers: Layers, rng: Randomness) -> Mixes:

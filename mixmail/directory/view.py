@@ -70,6 +70,10 @@ class View:
         self._eligible: tuple[Descriptor, ...] = ()
         self._layers: Layers | None = None
         self._layer_of: dict[bytes, int] = {}
+        self._storage_ids: tuple[tuple[bytes, bytes], ...] | None = None
+        # of the one or two ids that ask for their others
+        self._others: dict[bytes, tuple[Descriptor, ...]] = {}
+        self._other_layers: dict[bytes, Layers] = {}
 
     # -- taking in ---------------------------------------------------------------------------------
 
@@ -211,8 +215,18 @@ class View:
                 if item.day >= oldest and epoch in item.epochs and item.roles & FULL == FULL
             )
             self._eligible_key = key
-            self._layers = None
+            self._layers = self._storage_ids = None
+            self._others.clear()
+            self._other_layers.clear()
         return self._eligible
+
+    def others(self, own_id: bytes, now: float) -> tuple[Descriptor, ...]:
+        """The eligible nodes without `own_id`."""
+        nodes = self.eligible(now)
+        others = self._others.get(own_id)
+        if others is None:
+            others = self._others[own_id] = tuple(item for item in nodes if item.node_id != own_id)
+        return others
 
     def layers(self, now: float) -> Layers:
         """The eligible nodes by mix layer, each layer by node id; the own node is among them."""
@@ -226,6 +240,17 @@ class View:
             self._layers = (first, second, third)
         return self._layers
 
+    def other_layers(self, own_id: bytes, now: float) -> Layers:
+        """The layers without `own_id`."""
+        layers = self.layers(now)
+        found = self._other_layers.get(own_id)
+        if found is None:
+            first, second, third = (
+                tuple(item for item in layer if item.node_id != own_id) for layer in layers
+            )
+            found = self._other_layers[own_id] = (first, second, third)
+        return found
+
     def layer_of(self, node_id: bytes, now: float) -> int | None:
         """0, 1 or 2; None when the node is not eligible."""
         self.layers(now)
@@ -233,7 +258,10 @@ class View:
 
     def storage_ids(self, now: float) -> tuple[tuple[bytes, bytes], ...]:
         """(storage id, node id) of the eligible nodes: what the placement of boxes ranks."""
-        return tuple((item.storage_id, item.node_id) for item in self.eligible(now))
+        nodes = self.eligible(now)
+        if self._storage_ids is None:
+            self._storage_ids = tuple((item.storage_id, item.node_id) for item in nodes)
+        return self._storage_ids
 
     def _assign(self, nodes: tuple[Descriptor, ...]) -> dict[bytes, int]:
         scored = sorted((self._u(item.storage_id), item.node_id) for item in nodes)

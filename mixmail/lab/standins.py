@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from mixmail.crypto import aead, hpke, kem, wideblock
+from mixmail.crypto import aead, hashing, hpke, kem, wideblock
 from mixmail.errors import RemoteProtocolError
 from mixmail.testing import SeededRandomness
 
@@ -55,10 +55,10 @@ def stand_in_crypto(seed: int) -> Iterator[None]:
         _check(expected, sealed[-16:], "HPKE ciphertext")
         return sealed[kem.CIPHERTEXT_BYTES : -16]
 
-    def mask(keys: wideblock.Keys, block: bytes) -> bytes:
+    def mask(keys: wideblock.Keys, block: hashing.Buffer, *head: hashing.Buffer) -> bytes:
         pad = int.from_bytes(_hash(_MASKED, *keys), "little")
         changed = int.from_bytes(block[:_MASKED], "little") ^ pad
-        return changed.to_bytes(_MASKED, "little") + block[_MASKED:]
+        return b"".join((*head, changed.to_bytes(_MASKED, "little"), memoryview(block)[_MASKED:]))
 
     def seal(key: bytes, nonce: bytes, text: bytes, aad: bytes) -> bytes:
         return text + _hash(16, key, nonce, aad)

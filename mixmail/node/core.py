@@ -161,7 +161,6 @@ class Node:
     def _stop(self) -> list[Effect]:
         dropped = self.waiting
         self._running = False
-        self._jobs.clear()
         return [Emit(Stopped(dropped))]
 
     def _carry_out(self, command: Command, now: float) -> list[Effect]:

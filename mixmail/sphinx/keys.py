@@ -25,14 +25,12 @@ class HopKeys(NamedTuple):
         mac | stream = H512("mm1.packet.head", secret; ct_hash)
         payload | replay_tag = H512("mm1.packet.body", secret; ct_hash)
         """
-        head = hashing.h512("mm1.packet.head", secret, ct_hash)
-        body = hashing.h512("mm1.packet.body", secret, ct_hash)
-        return cls(head[:32], head[32:], body[:32], body[32:])
+        return cls._make(hashing.four_keys("mm1.packet.head", "mm1.packet.body", secret, ct_hash))
 
     def __repr__(self) -> str:
         return f"HopKeys(replay_tag={self.replay_tag.hex()})"
 
 
-def header_mac(mac_key: bytes, authenticated: bytes) -> bytes:
+def header_mac(mac_key: bytes, authenticated: hashing.Buffer) -> bytes:
     """16 bytes over ver | kem_ct | routing (7041 bytes)."""
     return hashing.blake2b(authenticated, _MAC, key=mac_key, person=b"mm1.packet.mac")

@@ -36,7 +36,7 @@ class OpenedHeader:
 
     replay_tag: bytes
     command: Command
-    _next_header: bytes = field(repr=False)
+    _routing: bytes = field(repr=False)  # decrypted: command | next KEM ciphertext | next routing area
     _packet: bytes = field(repr=False)
     _payload_key: bytes = field(repr=False)
 
@@ -48,12 +48,13 @@ class OpenedHeader:
         RemoteProtocolError: DELIVER, and the body was changed on its way.
         """
         keys = wideblock.Keys.derive(self._payload_key)
-        body = wideblock.decrypt(keys, self._packet[_HEADER:])
-        if self.command.kind is CommandKind.FORWARD:
-            return self._next_header + body
-        if self.command.kind is CommandKind.DELIVER:
-            return open_body(body)
-        return body
+        body = memoryview(self._packet)[_HEADER:]
+        kind = self.command.kind
+        if kind is CommandKind.FORWARD:
+            rest = memoryview(self._routing)[_COMMAND:]
+            return wideblock.decrypt(keys, body, VERSION, rest, self.command.next_mac)
+        opened = wideblock.decrypt(keys, body)
+        return open_body(opened) if kind is CommandKind.DELIVER else opened
 
 
 def open_header(keys: Sequence[kem.PrivateKey], packet: bytes) -> OpenedHeader:
@@ -67,12 +68,11 @@ def open_header(keys: Sequence[kem.PrivateKey], packet: bytes) -> OpenedHeader:
     if packet[:1] != VERSION:
         raise RemoteProtocolError(f"packet version {packet[0]} is unknown")
     ct = packet[1:_CT_END]
-    hop = _find_keys(keys, ct, packet[:_ROUTING_END], packet[_ROUTING_END:_HEADER])
-    routing = stream.chacha20_xor(hop.stream, packet[_CT_END:_ROUTING_END] + _GAP)
+    view = memoryview(packet)
+    hop = _find_keys(keys, ct, view[:_ROUTING_END], packet[_ROUTING_END:_HEADER])
+    routing = stream.chacha20_xor(hop.stream, b"".join((view[_CT_END:_ROUTING_END], _GAP)))
     command = Command.parse(routing[:_COMMAND])
-    # routing[command:] is the next KEM ciphertext, followed by the next routing area
-    next_header = VERSION + routing[_COMMAND:] + command.next_mac
-    return OpenedHeader(hop.replay_tag, command, next_header, packet, hop.payload)
+    return OpenedHeader(hop.replay_tag, command, routing, packet, hop.payload)
 
 
 def open_body(body: bytes) -> bytes:
@@ -82,7 +82,7 @@ def open_body(body: bytes) -> bytes:
     return body[_TAG:]
 
 
-def _find_keys(keys: Sequence[kem.PrivateKey], ct: bytes, authenticated: bytes, mac: bytes) -> HopKeys:
+def _find_keys(keys: Sequence[kem.PrivateKey], ct: bytes, authenticated: memoryview, mac: bytes) -> HopKeys:
     ct_hash = hashing.blake2b(ct)
     for key in keys:
         hop = HopKeys.derive(kem.decapsulate(key, ct), ct_hash)

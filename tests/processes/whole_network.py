@@ -108,6 +108,7 @@ class Recorder:
     wrong: list[str] = field(default_factory=list)
     routes: list[Drawn] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
+    by_digest: dict[int, list[Seen]] = field(default_factory=dict)
 
     def watch(self, daemon: Daemon) -> None:
         """Record every wire frame of this daemon."""
@@ -117,7 +118,9 @@ class Recorder:
             kind, out = wire[0], direction == "out"
             stream = int.from_bytes(wire[4:8], "big")
             payload = wire[HEAD:]
-            self.frames.append(Seen(daemon.now(), own, out, peer, kind, stream, hash(payload)))
+            seen = Seen(daemon.now(), own, out, peer, kind, stream, hash(payload))
+            self.frames.append(seen)
+            self.by_digest.setdefault(seen.digest, []).append(seen)
             if len(wire) != GEOMETRY.frame:
                 self.wrong.append(f"a frame of {len(wire)} bytes")
             if kind == Kind.PACKET and wire[1:HEAD] != _PACKET_HEAD:
@@ -163,8 +166,8 @@ class Recorder:
     def find(self, node: bytes, out: bool, payload: bytes, kind: int = Kind.PACKET) -> Seen | None:
         """When these bytes came to or left a node."""
         digest = hash(payload + bytes(GEOMETRY.packet - len(payload)))
-        for seen in self.frames:
-            if seen.digest == digest and seen.node == node and seen.out == out and seen.kind == kind:
+        for seen in self.by_digest.get(digest, ()):
+            if seen.node == node and seen.out == out and seen.kind == kind:
                 return seen
         return None
 
@@ -180,12 +183,16 @@ class WholeNetwork:
         self.recorder = Recorder()
         self.daemons: dict[str, Daemon] = {}
         self.events: list[tuple[str, Any]] = []
+        self._out: dict[bytes, list[Step]] = {}
+        self._back: dict[bytes, list[Step]] = {}
 
     # life
 
     def create(self) -> None:
         """Homes of a network in which neither you nor echo is a mix of the second layer."""
-        devnet.create(self.folder, suits=lambda network, keys: not _second_layer(network, keys) & {"you", "echo"})
+        devnet.create(
+            self.folder, suits=lambda network, keys: not _second_layer(network, keys) & {"you", "echo"}
+        )
 
     async def start(self, *names: str) -> None:
         """Start these nodes and watch their links."""
@@ -271,7 +278,12 @@ class WholeNetwork:
 
     def way_out(self, sent: Sent) -> list[Step]:
         """The query's packet at each mix and at the courier, opened hop by hop."""
-        steps, packet, node_id = [], sent.packet, sent.route.out[0].node_id
+        if sent.surb_id not in self._out:
+            self._out[sent.surb_id] = self._follow(sent.route.out[0].node_id, sent.packet)
+        return self._out[sent.surb_id]
+
+    def _follow(self, node_id: bytes, packet: bytes) -> list[Step]:
+        steps: list[Step] = []
         while True:
             step = self.peel(node_id, packet)
             steps.append(step)
@@ -296,18 +308,14 @@ class WholeNetwork:
 
     def way_back(self, sent: Sent) -> list[Step] | None:
         """The answer's packet at each mix and at the sender; None if the proxy has not answered."""
-        question = self.question(sent)
-        sealed = question and self.recorder.answers.get((question.node, question.stream))
-        if not sealed:
-            return None
-        node_id, packet = use_surb(self.request(sent).surb, CourierReply(Status.OK, sealed).pack())
-        steps = []
-        while True:
-            step = self.peel(node_id, packet)
-            steps.append(step)
-            if step.command.kind is not CommandKind.FORWARD:
-                return steps
-            node_id, packet = step.command.ident, step.content
+        if sent.surb_id not in self._back:
+            question = self.question(sent)
+            sealed = question and self.recorder.answers.get((question.node, question.stream))
+            if not sealed:
+                return None
+            first, packet = use_surb(self.request(sent).surb, CourierReply(Status.OK, sealed).pack())
+            self._back[sent.surb_id] = self._follow(first, packet)
+        return self._back[sent.surb_id]
 
     def answer(self, sent: Sent) -> Answer | None:
         """The answer that came back, opened with what only the sender has."""

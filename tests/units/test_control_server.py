@@ -348,6 +348,18 @@ def test_a_live_socket_is_refused_even_without_its_lock(tmp_path: Path) -> None:
     reactor.servers[0].close()
 
 
+def test_two_daemons_that_start_at_once_do_not_share_a_home(tmp_path: Path) -> None:
+    """The first has the lock and no socket yet."""
+    path = tmp_path / "run" / "control.sock"
+    path.parent.mkdir(mode=0o700)
+    lock = server._take_lock(os.fspath(path))
+    with pytest.raises(UserError) as caught:
+        server._take_lock(os.fspath(path))
+    assert caught.value.code == "second-daemon"
+    os.close(lock)
+    os.close(server._take_lock(os.fspath(path)))
+
+
 def test_an_open_folder_a_file_in_the_way_and_a_long_path_are_refused(tmp_path: Path) -> None:
     reactor: Any = _RealSockets()
     folder = tmp_path / "open"

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_world import NOON, PARAMS, World
 
+from mixmail.boxes.query import Query, QueryOp
+from mixmail.boxes.record import key_field
 from mixmail.directory.descriptor import Descriptor
 from mixmail.directory.view import View
 from mixmail.effects import Frame, Send
@@ -170,6 +172,9 @@ def test_a_small_pool_is_held_and_fed_with_loops_that_nobody_else_can_tell() -> 
     node = world.nodes[1]
     assert node.waiting == 1
     assert node.stats["mix.held_ticks"] == 1
+    for step in range(1, 5):  # woken between two ticks for something else
+        world.carry_out(node, node.handle_timeout(world.now + step / 1000))
+    assert node.stats["mix.held_ticks"] == 1
 
     world.run(30.0, lambda: node.stats["mix.out"] > 0)
     assert node.stats["mix.out"] > 0  # loops came by and filled the pool
@@ -248,6 +253,9 @@ def test_a_key_is_deleted_with_its_replay_tags_and_a_new_descriptor_tells_the_ne
     packet = create_packet([key_of(node, epoch)], bytes(GEOMETRY.payload), world.rng, final)
     world.frame(node, bytes(32), Kind.PACKET, packet)
     assert node._mix._replay.count(epoch) == 1
+    blob = world.blob(Query(QueryOp.READ, 0, bytes(32), key_field(bytes(32))), Descriptor.parse(old))
+    world.frame(node, bytes(32), Kind.PROXY_QUERY, blob, 1)
+    assert node._proxy._opened.count(epoch) == 1
 
     world.run(DAY / 2 + 1)
     descriptor = node.view.get(node.node_id)
@@ -256,7 +264,7 @@ def test_a_key_is_deleted_with_its_replay_tags_and_a_new_descriptor_tells_the_ne
     assert node._mix._replay.count(epoch) == 1
 
     world.run(PARAMS.epoch_late)
-    assert node._mix._replay.count(epoch) == 0
+    assert node._mix._replay.count(epoch) == node._proxy._opened.count(epoch) == 0
     assert epoch not in node._epochs._mix and epoch not in node._epochs._proxy
     assert node.next_timeout() is not None and node.next_timeout() > world.now
 

@@ -444,4 +444,4 @@ class MainScreen(Screen[None]):
             with told(self):
                 await work()
 
-        self.run_worker(guarded, group=group, exclusive=True)
+        self.run_worker(guarded, group=group, exclusive=True)  # type: ignore[arg-type]

@@ -105,7 +105,7 @@ def _meaning(mail: types.MailSummary) -> str:
         case "queued":
             return "nothing has left yet"
         case "sent":
-            return "packets have left, none confirmed in full"
+            return "packets have left, not yet confirmed"
         case "stored":
             return "homes hold all of it"
         case "answered":
