@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import BindingType
 
@@ -15,6 +16,7 @@ from tui.screens.main import MainScreen
 from tui.screens.unlock import UnlockScreen
 from tui.session import RETRY, Connect, Connected, Gone, Session, Told
 from tui.theme import DARK, LIGHT
+from tui.type_ahead import TypeAhead
 from tui.widgets.banner import Banner
 
 NARROW = 60
@@ -35,6 +37,7 @@ class MailApp(App[None]):
         super().__init__()
         self.session = Session(connect, self.post_message, retry)
         self.main = MainScreen(self.session)
+        self.type_ahead = TypeAhead(self, super().on_event)
         self._open = False
         self.HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (NARROW, "-narrow"), (WIDE, "-wide")]
 
@@ -44,6 +47,12 @@ class MailApp(App[None]):
         self.theme = DARK.name
         await self.push_screen(self.main)
         self.run_worker(self.session.run(), group="session")
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            await self.type_ahead.take(event)
+        else:
+            await super().on_event(event)
 
     def on_connected(self, message: Connected) -> None:
         self._banner("")

@@ -137,7 +137,6 @@ class OutgoingMail:
     stored_min: int = 0
     replicas: int = 0
     note: str = ""
-    cancelled: bool = False
 
 
 @dataclass(slots=True)

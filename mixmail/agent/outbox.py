@@ -114,12 +114,20 @@ class Outbox:
         return effects
 
     def answered(self, mail_id: str) -> tuple[list[Change], list[Effect]]:
-        """A mail arrived that answers `mail_id`: say so, and stop re-publishing its records."""
+        """A mail arrived that answers `mail_id`: say so, and stop re-publishing its records.
+
+        An answer may be faster than the homes' word that all is stored: then the mail says "answered" and
+        stays in the outbox until that word has come.
+        """
+        waiting = self._state.outbox.get(mail_id)
+        if waiting is not None:
+            waiting.state = "answered"
+            return [self._change(waiting)], [self._emit(waiting)]
         changes: list[Change] = [
             Update("mails", {"id": mail_id, "folder": "sent"}, {"state": "answered"}),
         ]
         stored = [p for p in self._state.parts.values() if p.mail == mail_id]
-        if mail_id in self._state.outbox or not stored:
+        if not stored:
             return changes, []
         for part in stored:
             del self._state.parts[part.id]
@@ -205,7 +213,8 @@ class Outbox:
         if mail is None or part.tries > 1:
             return [Persist(tuple(changes), "part.sent")]
         mail.sent_parts += 1
-        mail.state = "sent"
+        if mail.state == "queued":
+            mail.state = "sent"
         return [Persist((*changes, self._change(mail)), "part.sent"), self._emit(mail)]
 
     def _ended(self, part: OutgoingPart, answer: Answer | None, now: float) -> list[Effect]:
@@ -220,16 +229,21 @@ class Outbox:
         if answer.n < self._context.quorum(now):
             return self._noted(mail, f"only {answer.n} storage nodes answered; trying again")
         part.state = "stored"
-        change = Update(
+        change: Change = Update(
             "outgoing", {"id": part.id}, {"state": "stored", "acks": part.acks, "homes": part.homes}
         )
         parts = [other for other in self._state.parts.values() if other.mail == mail.id]
         mail.note = ""
         if any(other.state != "stored" for other in parts):
             return [Persist((change, self._change(mail)), "part.stored"), self._emit(mail)]
-        mail.state, mail.replicas = "stored", part.homes
-        mail.stored_min = min(other.acks for other in parts)
+        mail.replicas, mail.stored_min = part.homes, min(other.acks for other in parts)
         del self._state.outbox[mail.id]
+        if mail.state == "answered":
+            for other in parts:
+                del self._state.parts[other.id]
+            change = Delete("outgoing", {"mail": mail.id})
+        else:
+            mail.state = "stored"
         moved = Update("mails", {"id": mail.id}, {**self._columns(mail), "folder": "sent"})
         return [Persist((change, moved), "mail.stored"), self._emit(mail)]
 

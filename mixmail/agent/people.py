@@ -183,10 +183,16 @@ class People:
             raise UserError("A mail to this contact is still in the outbox; cancel it or wait.", "busy")
         del self._state.contacts[contact]
         self._lookups.pop(contact, None)
+        changes: list[Change] = [
+            Delete("contacts", {"id": contact}),
+            Delete("sessions", {"contact": contact}),
+        ]
         for session in [s for s in self._state.sessions.values() if s.contact == contact]:
             del self._state.sessions[session.id]
-        changes = (Delete("contacts", {"id": contact}), Delete("sessions", {"contact": contact}))
-        return [Persist(changes, "contact"), Emit(ContactsChanged(contact))]
+            changes.append(Delete("incoming", {"session": session.id}))
+            for key in [key for key in self._state.incoming if key[0] == session.id]:
+                del self._state.incoming[key], self._state.incoming_total[key]
+        return [Persist(tuple(changes), "contact"), Emit(ContactsChanged(contact))]
 
     def fresh_profile(self, contact: Contact, now: float) -> Profile | None:
         """The contact's profile if it is recent enough to write to; else starts a look-up."""
@@ -213,8 +219,8 @@ class People:
     def _looked_up(
         self, contact: Contact, week: int, kind: int, answer: Answer | None, now: float
     ) -> list[Effect]:
-        if contact.id not in self._lookups:
-            return []
+        if contact.id not in self._lookups or self._state.contacts.get(contact.id) is not contact:
+            return []  # found by another query meanwhile, or removed (and perhaps added anew)
         try:
             if answer is None or answer.status is not Status.OK:
                 raise RemoteProtocolError("no profile here")

@@ -5,16 +5,15 @@ Everybody knows all nodes, so everybody computes the same homes without asking a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
-
-from mixmail.crypto import hashing
 
 _SCORE_BYTES = 32
 
 
 def score(storage_id: bytes, key: bytes) -> bytes:
     """BLAKE2b-256(storage_id | key): the lower, compared as bytes, the nearer."""
-    return hashing.blake2b(storage_id + key)
+    return hashlib.blake2b(storage_id + key, digest_size=_SCORE_BYTES).digest()
 
 
 def ranking(key: bytes, nodes: Iterable[tuple[bytes, bytes]], limit: int) -> list[bytes]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import FirstError, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, globalLogBeginner
 from twisted.logger import textFileLogObserver as text_observer
 from twisted.python.failure import Failure
@@ -102,7 +104,8 @@ def _run(reactor: Any, start: Callable[[], Any], stop: Callable[[], Any]) -> Non
 
     def failed(failure: Failure) -> None:
         note(failure)
-        reactor.stop()
+        with contextlib.suppress(ReactorNotRunning):  # told to stop while it started
+            reactor.stop()
 
     reactor.callWhenRunning(lambda: maybeDeferred(start).addErrback(failed))
     reactor.addSystemEventTrigger("before", "shutdown", lambda: maybeDeferred(stop).addErrback(note))

@@ -250,6 +250,7 @@ class DaemonBackend:
         mail = dataclasses.replace(
             message.import_eml(params.data),
             message_id=self._daemon.rng.bytes(message.MESSAGE_ID_BYTES),
+            sent_minute=int(self._daemon.now()),
             from_name=person.name,
             in_reply_to=None,
         )

@@ -200,6 +200,18 @@ class NodeHome:
         file = _KeyFile(version=1, seed=keys.seed, nonce=keys.nonce, q=keys.q, storage_id=keys.storage_id)
         replace_file(self.path / "node.key", msgspec.json.encode(file))
 
+    def load_published(self) -> tuple[int, int]:
+        """(day, revision) of the last own descriptor; (0, 0) if none is known."""
+        try:
+            day, revision = (self.path / "node.revision").read_text().split()
+            return int(day), int(revision)
+        except (FileNotFoundError, ValueError):
+            return 0, 0  # the time of day gives a revision above all earlier ones but those of this second
+
+    def save_published(self, order: tuple[int, int]) -> None:
+        """Remember it: two descriptors of one day and revision would convict this node of lying."""
+        replace_file(self.path / "node.revision", f"{order[0]} {order[1]}\n".encode())
+
 
 def solve_keys(network: Network, keys: NodeKeys | None, now: float, rng: Randomness) -> NodeKeys:
     """Keys whose identity puzzle is solved for today: the given ones if it is, else solved anew.

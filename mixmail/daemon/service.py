@@ -130,7 +130,14 @@ class Daemon:
             raise
         endpoint = self.config.announce.format(port=port)
         self.node = Node(
-            self.network, keys, endpoint, link_certificate.hash, self.node_database, self.rng, self.view
+            self.network,
+            keys,
+            endpoint,
+            link_certificate.hash,
+            self.node_database,
+            self.rng,
+            self.view,
+            self.home.load_published(),
         )
         self._run_node(self.node.handle_command(node_commands.Start(), self.now()))
         self.agent = Agent(self.network, self.node.node_id, self.view, self.rng, rows, self.now())
@@ -309,6 +316,8 @@ class Daemon:
                 self._offload(effect, self._node_done)
             case Emit(node_events.SurbReply() as reply):
                 self._run_agent(self.agent.handle_reply(reply.ident, reply.body, self.now()))
+            case Emit(node_events.OwnDescriptor() as own):
+                self.home.save_published(Descriptor.parse(own.raw).order)
             case Emit():
                 self._tell(effect.event)
             case Persist():

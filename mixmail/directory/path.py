@@ -107,6 +107,10 @@ def _through(layers: Layers, rng: Randomness) -> Mixes:
 
 def _draw(nodes: Sequence[Descriptor], without: Sequence[Descriptor], rng: Randomness) -> Descriptor:
     taken = {item.node_id for item in without}
+    if len(nodes) > 2 * len(taken):  # then drawing again is quick, and as fair as a list of the free ones
+        while (drawn := rng.choice(nodes)).node_id in taken:
+            pass
+        return drawn
     return rng.choice([item for item in nodes if item.node_id not in taken])
 
 

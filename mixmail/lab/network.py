@@ -72,6 +72,7 @@ class LabHost:
     node: Node | None = None
     agent: Agent | None = None
     wakes_at: float = float("inf")
+    agent_moment: float = float("inf")  # the agent's next timeout, asked only when the agent has done something
     events: list[Any] = field(default_factory=list)
     crash_at: str = ""  # "before X" or "after X" for a named point X of a `Persist`
     crash_skips: int = 0  # let so many of them pass first
@@ -94,7 +95,8 @@ class LabNetwork:
     """`nodes` hosts on one virtual clock; only the first `senders` have an agent (all, if not given).
 
     Relays without agents make a lab cheap where the cover traffic of others is not what is looked at.
-    `observers` get every frame handed to a link, `on_persist` every transaction once it is durable.
+    `observers` get every frame handed to a link, `on_persist` every transaction once it is durable,
+    `on_event` every event that a core emits.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class LabNetwork:
         self.senders = nodes if senders is None else senders
         self.observers: list[Callable[[int, bytes, Frame], None]] = []
         self.on_persist: list[Callable[[LabHost, Persist], None]] = []
+        self.on_event: list[Callable[[LabHost, Any], None]] = []
         self.frames = 0
         self._rng = SeededRandomness(f"links {seed}")
         self._checks = Checks()
@@ -203,6 +206,13 @@ class LabNetwork:
         self, host: LabHost, effects: list[Effect], again: Callable[[Any, float], list[Effect]]
     ) -> None:
         """Do what a core asked for, in order; `again` is where a finished `Offload` goes."""
+        self._perform(host, effects, again)
+        self._agent_acted(host)
+        self._rearm(host)
+
+    def _perform(
+        self, host: LabHost, effects: list[Effect], again: Callable[[Any, float], list[Effect]]
+    ) -> None:
         try:
             for effect in effects:
                 match effect:
@@ -212,15 +222,13 @@ class LabNetwork:
                         self._persist(host, effect)
                     case Offload():
                         done = Done(effect.token, _run(effect.job))
-                        self._carry_out(host, again(done, self.now), again)
+                        self._perform(host, again(done, self.now), again)
                     case Emit():
                         self._emitted(host, effect.event)
                 if not host.up:
                     return
         except Crash:
             self.crash(host)
-            return
-        self._rearm(host)
 
     def _persist(self, host: LabHost, effect: Persist) -> None:
         if self._strikes(host, f"before {effect.point}"):
@@ -242,19 +250,21 @@ class LabNetwork:
         return True
 
     def _emitted(self, host: LabHost, event: Any) -> None:
-        host.events.append(event)
         match event:
             case node_events.SurbReply():
                 if host.agent is not None:
                     effects = host.agent.handle_reply(event.ident, event.body, self.now)
-                    self._carry_out(host, effects, host.agent.handle_command)
+                    self._perform(host, effects, host.agent.handle_command)
+                    self._agent_acted(host)
+                return  # not kept: 25 KB each
+            case agent_events.QuerySent():
+                self._note(host, f"query {event.kind}", int(event.real), "")
+                return
             case agent_events.MailArrived():
                 self._note(host, "arrived", 0, event.message_id.hex())
             case agent_events.MailState():
                 self._note(host, event.state, event.sent_parts, event.mail)
-            case agent_events.QuerySent():
-                host.events.pop()
-                self._note(host, f"query {event.kind}", int(event.real), "")
+        host.events.append(event)
 
     def _transmit(self, host: LabHost, peer: bytes, frame: Frame) -> None:
         cut = -(-len(frame.payload) // GEOMETRY.packet)
@@ -262,29 +272,31 @@ class LabNetwork:
         for observer in self.observers:
             observer(host.number, peer, frame)
         self._note(host, "frame", frame.kind, "")
-        target = self._by_id.get(peer)
-        if target is None or self._rng.uniform() < self.links.loss:
+        target, links = self._by_id.get(peer), self.links
+        if target is None or self._rng.uniform() < links.loss:
             return
-        links = self.links
         delay = links.low + (links.high - links.low) * self._rng.uniform()
         self.scheduler.at(self.now + delay, partial(self._receive, host.node_id, target, frame))
 
     def _receive(self, sender: bytes, host: LabHost, frame: Frame) -> None:
         if host.node is not None:
             effects = host.node.handle_frame(sender, frame, self.now)
-            self._carry_out(host, effects, host.node.handle_command)
+            self._perform(host, effects, host.node.handle_command)
+            self._rearm(host)
 
     # timers
 
     def _rearm(self, host: LabHost) -> None:
         if host.node is None:
             return
-        cores = (host.node, host.agent)
-        moments = [core.next_timeout() for core in cores if core is not None]
-        when = min((moment for moment in moments if moment is not None), default=float("inf"))
+        due = host.node.next_timeout()
+        when = host.agent_moment if due is None or host.agent_moment < due else due
         if when < host.wakes_at:
             host.wakes_at = when
             self.scheduler.at(when, partial(self._wake, host, when))
+
+    def _agent_acted(self, host: LabHost) -> None:
+        host.agent_moment = float("inf") if host.agent is None else host.agent.next_timeout()
 
     def _wake(self, host: LabHost, when: float) -> None:
         if host.wakes_at != when or host.node is None:
@@ -293,9 +305,10 @@ class LabNetwork:
         node, agent = host.node, host.agent
         due = node.next_timeout()
         if due is not None and due <= self.now:
-            self._carry_out(host, node.handle_timeout(self.now), node.handle_command)
-        if agent is not None and host.agent is agent and agent.next_timeout() <= self.now:
-            self._carry_out(host, agent.handle_timeout(self.now), agent.handle_command)
+            self._perform(host, node.handle_timeout(self.now), node.handle_command)
+        if agent is not None and host.agent is agent and host.agent_moment <= self.now:
+            self._perform(host, agent.handle_timeout(self.now), agent.handle_command)
+            self._agent_acted(host)
         self._rearm(host)
 
     def _note(self, host: LabHost, what: str, number: int, mail: str) -> None:

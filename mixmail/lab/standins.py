@@ -1,26 +1,36 @@
-"""Stand-ins for the dear primitives: KEM, HPKE, wide-block cipher and AEAD, of equal sizes and rules.
+"""Stand-ins for the dear primitives, of equal sizes and rules: KEM, HPKE, AEAD, whole packets
+(`standin_packets`) and the Argon2id of stamps.
 
     with stand_in_crypto(seed):
         ...
 
-They hide nothing and cost little, so that long labs are quick; hashes, signatures, box ids and placement
-stay real.  What a real one refuses (other key, other nonce, damaged tag) they refuse as well, so the event
-trace of a run equals that of the real ones.  Patched in from outside: what ships has no such switch.
+They hide nothing and cost little, so that long labs are quick.  What a real one refuses (other key, other
+nonce, damaged tag) they refuse as well, so the event trace of a run equals that of the real ones (but for
+what follows from a KEM's fresh secret: the place of the box in which a first message is answered); damage
+elsewhere than in keys, commands and tags goes unnoticed.  Signatures, box ids and placement stay real, but
+each of their values is computed once.  Patched in from outside: what ships has no such switch.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from types import SimpleNamespace
 from unittest.mock import patch
 
-from mixmail.crypto import aead, hashing, hpke, kem, wideblock
+from mixmail.agent import queries
+from mixmail.boxes import placement, stamp
+from mixmail.crypto import aead, ed25519, hpke, kem
 from mixmail.errors import RemoteProtocolError
+from mixmail.node import courier, mix, proxy
 from mixmail.testing import SeededRandomness
 
+from .standin_packets import Packets
+
 _PAD = bytes(kem.CIPHERTEXT_BYTES - 32)
-_MASKED = 64  # bytes of a wide block that the stand-in changes
+_KEPT = 50_000  # values of signatures, box ids and rankings that are remembered
 
 
 def _hash(size: int, *parts: bytes) -> bytes:
@@ -36,6 +46,7 @@ def _check(expected: bytes, found: bytes, what: str) -> None:
 def stand_in_crypto(seed: int) -> Iterator[None]:
     """Use the stand-ins until the block ends."""
     rng = SeededRandomness(f"stand-ins {seed}")
+    packets = Packets(rng)
 
     def encapsulate(public: kem.PublicKey) -> tuple[bytes, bytes]:
         nonce = rng.bytes(32)
@@ -55,11 +66,6 @@ def stand_in_crypto(seed: int) -> Iterator[None]:
         _check(expected, sealed[-16:], "HPKE ciphertext")
         return sealed[kem.CIPHERTEXT_BYTES : -16]
 
-    def mask(keys: wideblock.Keys, block: hashing.Buffer, *head: hashing.Buffer) -> bytes:
-        pad = int.from_bytes(_hash(_MASKED, *keys), "little")
-        changed = int.from_bytes(block[:_MASKED], "little") ^ pad
-        return b"".join((*head, changed.to_bytes(_MASKED, "little"), memoryview(block)[_MASKED:]))
-
     def seal(key: bytes, nonce: bytes, text: bytes, aad: bytes) -> bytes:
         return text + _hash(16, key, nonce, aad)
 
@@ -67,18 +73,34 @@ def stand_in_crypto(seed: int) -> Iterator[None]:
         _check(_hash(16, key, nonce, aad), sealed[-16:], "sealed text")
         return sealed[:-16]
 
+    def argon2id(data: bytes, salt: bytes, memory_bytes: int, passes: int, size: int = 32) -> bytes:
+        return _hash(size, data, salt)
+
+    remembered_ranking = lru_cache(_KEPT)(placement.ranking)
+
+    def ranking(key: bytes, nodes: Iterable[tuple[bytes, bytes]], limit: int) -> list[bytes]:
+        return list(remembered_ranking(key, tuple(nodes), limit))
+
     with ExitStack() as stack:
-        for module, name, function in (
+        for owner, name, function in (
             (kem, "encapsulate", encapsulate),
             (kem, "decapsulate", decapsulate),
             (hpke, "seal", hpke_seal),
             (hpke, "open_", hpke_open),
-            (wideblock, "encrypt", mask),
-            (wideblock, "decrypt", mask),
+            (queries, "create_packet", packets.create_packet),
+            (queries, "create_surb", packets.create_surb),
+            (queries, "open_surb_reply", packets.open_surb_reply),
+            (mix, "create_packet", packets.create_packet),
+            (mix, "open_header", packets.open_header),
+            (courier, "use_surb", packets.use_surb),
             (aead, "siv_seal", seal),
             (aead, "siv_open", open_),
             (aead, "chacha_seal", seal),
             (aead, "chacha_open", open_),
+            (stamp, "argon2", SimpleNamespace(argon2id=argon2id)),
+            (ed25519, "verify", lru_cache(_KEPT)(ed25519.verify)),
+            (ed25519, "mult", lru_cache(_KEPT)(ed25519.mult)),
+            (proxy, "ranking", ranking),
         ):
-            stack.enter_context(patch.object(module, name, function))
+            stack.enter_context(patch.object(owner, name, function))
         yield

@@ -56,7 +56,9 @@ class Node:
         store: RecordStore,
         rng: Randomness,
         view: View,
+        published: tuple[int, int] = (0, 0),
     ) -> None:
+        """`published`: (day, revision) of the last descriptor that an earlier life of this node published."""
         self.network = network
         self.node_id = keys.node_id
         self.view = view
@@ -68,6 +70,7 @@ class Node:
         self._rng = rng
         self._running = False
         self._own: Descriptor | None = None
+        self._published = published
         self._outdone = -self._params.gossip_interval  # when it last had to outdo an older life
         self._next_housekeeping = 0.0
         self._epochs = EpochKeys(self._params, rng)
@@ -205,15 +208,16 @@ class Node:
     def _publish(self, above: tuple[int, int], now: float) -> list[Effect]:
         """A descriptor for the keys of now, later than the last one and than `above`.
 
-        Revisions count parts of the day (1.3 s each): a restarted node, which has forgotten the last
-        one, so comes out above it.
+        Revisions count parts of the day (1.3 s each), so that a node whose disk was lost still comes out
+        above what it published before.
         """
         order = day_of(now), int(now % DAY * _REVISIONS / DAY)
-        last = above if self._own is None else max(above, self._own.order)
+        last = max(above, self._published)
         if order <= last:
             order = last[0], last[1] + 1
         if order[1] >= _REVISIONS:
             return []  # only after endless restarts within one second; the next day has new ones
+        self._published = order
         self._own = build(
             self._keys.seed,
             self.network,
@@ -233,7 +237,10 @@ class Node:
 
     def _settle(self, effects: list[Effect], now: float) -> list[Effect]:
         """Take in at once what a role sends to this node itself: a home that is its own proxy."""
-        if not any(isinstance(effect, Send) and effect.peer == self.node_id for effect in effects):
+        for effect in effects:
+            if isinstance(effect, Send) and effect.peer == self.node_id:
+                break
+        else:
             return effects
         settled: list[Effect] = []
         left = deque(effects)

@@ -48,6 +48,8 @@ class EpochKeys:
         self._mix: dict[int, kem.PrivateKey] = {}
         self._proxy: dict[int, kem.PrivateKey] = {}
         self._epoch = -1
+        self._live_epochs: list[int] = []
+        self._live_until = -math.inf  # when another key begins or ends to be live
         self.next_rotation = math.inf
 
     @property
@@ -61,6 +63,7 @@ class EpochKeys:
         Returns whether there are new ones (so a new descriptor is needed) and the deleted epochs.
         """
         self._epoch = int(now // self._params.epoch)
+        self._live_until = -math.inf
         fresh = False
         for epoch in range(self._epoch, self._epoch + EPOCHS):
             if epoch not in self._mix:
@@ -96,9 +99,17 @@ class EpochKeys:
     def _last(self, epoch: int) -> float:
         return (epoch + 1) * self._params.epoch + self._params.epoch_late
 
+    def _first(self, epoch: int) -> float:
+        return epoch * self._params.epoch - self._params.epoch_early
+
     def _live(self, now: float) -> list[int]:
-        present = int(now // self._params.epoch)
-        early = self._params.epoch_early
-        live = [e for e in self._mix if e * self._params.epoch - early <= now < self._last(e)]
-        # Nearly every packet is for the present epoch: trying its key first saves a decapsulation.
-        return sorted(live, key=lambda e: (e != present, -e))
+        """Kept from one call to the next, since it is asked for each packet and time never goes back."""
+        if now >= self._live_until:
+            present = int(now // self._params.epoch)
+            live = [epoch for epoch in self._mix if self._first(epoch) <= now < self._last(epoch)]
+            # Nearly every packet is for the present epoch: trying its key first saves a decapsulation.
+            self._live_epochs = sorted(live, key=lambda epoch: (epoch != present, -epoch))
+            turns = [float((present + 1) * self._params.epoch)]
+            turns += [moment for epoch in self._mix for moment in (self._first(epoch), self._last(epoch))]
+            self._live_until = min(moment for moment in turns if moment > now)
+        return self._live_epochs

@@ -25,10 +25,11 @@ HUNDRED = dataclasses.replace(
     LAB,
     name="hundred",
     slot=1.0,
-    rto=5.0,
+    rto=3.0,
+    home_timeout=0.3,
     hot_weight=3 / 8,
     hot_max=2,
-    inbox_weight=1 / 5,
+    inbox_weight=1 / 4,
     follow_wait_slots=2.0,
     gossip_interval=900.0,
 )
@@ -43,7 +44,7 @@ def pairs_of(rng: Randomness) -> list[tuple[int, int]]:
 def test_five_hundred_mails_among_a_hundred_nodes_arrive_once_each() -> None:
     rng = SeededRandomness(f"hundred {SEED}")
     with stand_in_crypto(SEED):
-        lab = LabNetwork(HUNDRED, nodes=NODES, seed=SEED, links=Links(0.01, 0.2, loss=0.02), trace=False)
+        lab = LabNetwork(HUNDRED, nodes=NODES, seed=SEED, links=Links(0.005, 0.05, loss=0.02), trace=False)
         lab.start()
         truth = Truth(lab)
         users: list[User] = []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from mixmail.boxes.record import FIRST, Record, RecordType
-from mixmail.effects import Frame, Persist, Put
+from mixmail.effects import Frame, Persist, Put, Update
 from mixmail.lab.network import LabHost, LabNetwork
 from mixmail.node.wire import Kind
 
@@ -40,7 +39,8 @@ class Truth:
         self.delivered: Counter[tuple[int, str]] = Counter()
         self.left: set[tuple[int, str]] = set()
         self.claims = Counter[str]()
-        self._had: dict[str, set[int]] = {}
+        self._had: set[str] = set()
+        self._records: dict[str, Record] = {}
         self._last: dict[int, bytes] = {}
         lab.on_persist.append(self._persisted)
         lab.observers.append(self._frame)
@@ -59,34 +59,36 @@ class Truth:
         if effect.point == "part.sent":
             self._check_left(host, effect)
         if effect.point in ("part.stored", "mail.stored"):
-            self._check_stored(host)
+            self._check_stored(host, effect)
 
     def _check_left(self, host: LabHost, effect: Persist) -> None:
         part = effect.changes[0].where["id"]  # type: ignore[union-attr]
         record = Record.parse(host.tables["outgoing"][(part,)]["record"])
         assert record.c[:-32] in self._last[host.number], "said to be sent, but no packet left with it"
         self.left.add((host.number, part))
+        self._records[part] = record
         for row in host.tables["mails"].values():
             gone = sum(f"{row['id']}:{i}" == name for number, name in self.left for i in range(row["parts"]))
             assert row["folder"] != "outbox" or row["sent_parts"] <= gone, "k/N is ahead of the packets"
         self.claims["sent"] += 1
 
-    def _check_stored(self, host: LabHost) -> None:
-        mails, parts = host.tables["mails"], host.tables["outgoing"].values()
-        for part in parts:
+    def _check_stored(self, host: LabHost, effect: Persist) -> None:
+        for part in host.tables["outgoing"].values():
             if part["state"] == "stored" and part["id"] not in self._had:
-                self._check_part(part)
-        for row in mails.values():
-            own = [part for part in parts if part["mail"] == row["id"]]
-            if row["folder"] == "sent" and row["state"] == "stored":
-                assert len(own) == row["parts"] > 0, "a mail left the outbox without its parts"
-                assert all(part["state"] == "stored" for part in own), "left the outbox too early"
-                assert row["stored_min"] == min(part["acks"] for part in own)
+                self._check_part(part["id"], part["acks"])
+        for change in effect.changes:
+            if isinstance(change, Update) and change.values.get("folder") == "sent":
+                row = host.tables["mails"][(change.where["id"],)]
+                assert row["parts"] > 0, "a mail left the outbox without any part"
+                for number in range(row["parts"]):
+                    part_id = f"{row['id']}:{number}"
+                    assert part_id in self._records, "a mail left the outbox with a part that was never sent"
+                    self._check_part(part_id, row["stored_min"])
                 self.claims["stored"] += 1
 
-    def _check_part(self, part: dict[str, Any]) -> None:
-        found = set(holders(self.lab, Record.parse(part["record"])))
+    def _check_part(self, part_id: str, acks: int) -> None:
+        found = holders(self.lab, self._records[part_id])
         quorum = self.lab.params.quorum_of(len(self.lab.hosts))
         assert len(found) >= quorum, f"said to be stored, but {len(found)} homes hold it"
-        assert len(found) >= part["acks"] >= quorum, "more acks are claimed than homes hold it"
-        self._had[part["id"]] = found
+        assert len(found) >= acks >= quorum, "more acks are claimed than homes hold it"
+        self._had.add(part_id)

@@ -7,7 +7,6 @@ the nodes' own keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,18 +15,17 @@ from typing import Any
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from waiting import until
 
 from mixmail.agent import queries
 from mixmail.agent.commands import AddContact, CreateIdentity, SendMail
 from mixmail.agent.queries import Queries
 from mixmail.boxes import query as boxquery
 from mixmail.boxes.query import Answer, CourierReply, CourierRequest, Query, QueryOp
-from mixmail.boxes.record import Record
 from mixmail.boxes.status import Status
 from mixmail.crypto import kem
 from mixmail.daemon import devnet, service
 from mixmail.daemon.echo import Echo
-from mixmail.daemon.home import NodeHome
 from mixmail.daemon.service import Daemon
 from mixmail.directory.path import Route
 from mixmail.directory.view import View
@@ -41,8 +39,6 @@ from mixmail.randomness import Randomness
 from mixmail.sphinx.command import Command, CommandKind
 from mixmail.sphinx.surb import SurbKeys, open_surb_reply, use_surb
 from mixmail.sphinx.unwrap import open_header
-
-from waiting import until
 
 HEAD = GEOMETRY.frame_header
 SECOND_LAYER = 1
@@ -334,18 +330,8 @@ class WholeNetwork:
         return True
 
 
-def record_of(asked: Query) -> Record:
-    """The record that a WRITE or QUEUE_ADD carries."""
-    return Record.parse(asked.field)
-
-
 def _second_layer(network: Network, keys: dict[str, NodeKeys]) -> set[str]:
     """Who is a mix of the second layer when all these nodes are up: the view's own rule."""
     nodes: Any = tuple(SimpleNamespace(storage_id=k.storage_id, node_id=k.node_id) for k in keys.values())
     layer = View(network)._assign(nodes)
     return {name for name, k in keys.items() if layer[k.node_id] == SECOND_LAYER}
-
-
-def homes_of(folder: Path) -> Iterator[NodeHome]:
-    """All homes below a folder."""
-    return (NodeHome(path) for path in sorted(folder.iterdir()) if (path / "node.key").exists())

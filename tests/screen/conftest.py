@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from memory_backend import MemoryBackend
+from textual import events
 from textual.pilot import Pilot
 from textual.widget import Widget
 from twisted.internet import task
@@ -22,6 +24,9 @@ from mixmail.control.client import Client
 from mixmail.control.server import ControlServer
 from mixmail.errors import UserError
 from tui.app import MailApp
+
+KEYS_LIMIT = 60.0
+"""Seconds in which a burst of keys is through, however busy the machine."""
 
 ROUNDS = 400
 """Turns of the loop that a test waits for something to become true."""
@@ -68,10 +73,20 @@ class Stage:
         raise AssertionError(f"it never happened: {what or condition}\n{self.text()}")
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+        """All keys in one burst, as a quick typist's reach a slow machine; wait until all have had their effect."""
+        for key in keys:
+            event = events.Key(key, _CHARACTERS.get(key, key if len(key) == 1 else None))
+            event.set_sender(self.app)
+            self.app.post_message(event)
+        deadline = time.monotonic() + KEYS_LIMIT
+        while self.app.is_running and (self.app.message_queue_size or not self.app.type_ahead.idle):
+            assert time.monotonic() < deadline, f"the keys {keys} never had their effect"
+            await asyncio.sleep(0.001)
+        if self.app.is_running:
+            await self.pilot.pause(0)
 
     async def type(self, text: str) -> None:
-        await self.pilot.press(*[_KEYS.get(char, char) for char in text])
+        await self.press(*[_KEYS.get(char, char) for char in text])
 
     async def sees(self, text: str) -> None:
         """Wait until `text` is on the screen."""
@@ -89,7 +104,8 @@ class Stage:
         return self.app.screen.query_one(kind)  # type: ignore[arg-type]
 
 
-_KEYS = {" ": "space", "\n": "enter", "\t": "tab"}
+_KEYS = {" ": "space", "\n": "enter", "\t": "tab", "/": "slash", "?": "question_mark"}
+_CHARACTERS = {"space": " ", "slash": "/", "question_mark": "?", "enter": "\r", "tab": "\t"}
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ async def test_nothing_typed_is_lost_when_the_daemon_goes_away(screen: Any) -> N
         await stage.press("c")
         await stage.type("echo\thi\tdo not lose me")
         stage.stop_daemon()
-        await stage.sees("background process has gone away")
+        await stage.sees("Trying again")
         await stage.press("ctrl+s")
         await stage.sees("send again when it is back")
         await stage.press("escape")

@@ -166,6 +166,8 @@ class World:
             if due is not None and due <= self.now:
                 self.wakes[node.node_id] += 1
                 self.carry_out(node, node.handle_timeout(self.now))
+                after = node.next_timeout()
+                assert after is None or after > self.now, "what was due is still due"
             self._plan(node)
 
         self._at(when, wake)

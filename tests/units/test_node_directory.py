@@ -150,11 +150,12 @@ def test_a_want_is_answered_in_small_pushes_and_bounded(monkeypatch: pytest.Monk
 # an older life of the same node
 
 
-def restarted(world: World, later: float) -> Node:
+def restarted(world: World, later: float, published: tuple[int, int] = (0, 0)) -> Node:
     """Node 0 once more, with fresh memory."""
     view = View(world.network, world.client.view.checks)
     rng = SeededRandomness("again")
-    node = Node(world.network, world.keys[0], "tcp:host=a:port=1", bytes(32), MemoryStore(), rng, view)
+    keys, endpoint = world.keys[0], "tcp:host=a:port=1"
+    node = Node(world.network, keys, endpoint, bytes(32), MemoryStore(), rng, view, published)
     node.handle_command(Start(), NOON + later)
     return node
 
@@ -165,6 +166,15 @@ def test_a_restart_replaces_the_old_descriptor_at_the_others() -> None:
     world.command(world.nodes[1], PeerDescriptor(node.descriptor))
     found = world.nodes[1].view.get(node.node_id)
     assert found is not None and found.raw == node.descriptor
+
+
+def test_a_restart_within_the_same_second_publishes_a_higher_revision() -> None:
+    world = World(2)
+    first = Descriptor.parse(world.nodes[0].descriptor)
+    again = restarted(world, 0.0, published=first.order)
+    assert Descriptor.parse(again.descriptor).order > first.order
+    forgetful = restarted(world, 0.0)
+    assert Descriptor.parse(forgetful.descriptor).order == first.order
 
 
 def test_a_higher_descriptor_of_the_own_id_is_outdone_but_not_for_ever() -> None:

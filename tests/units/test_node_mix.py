@@ -18,10 +18,12 @@ from mixmail.mixing.ticks import tick_number, tick_time
 from mixmail.node.commands import Start
 from mixmail.node.core import Node
 from mixmail.node.events import SurbReply
+from mixmail.node.keys import EpochKeys
 from mixmail.node.wire import Kind
 from mixmail.params import DAY, GEOMETRY
 from mixmail.sphinx.command import CommandKind
 from mixmail.sphinx.create import Hop, create_packet
+from mixmail.testing import SeededRandomness
 
 TICK = PARAMS.tick
 
@@ -243,6 +245,16 @@ def test_a_key_lives_from_a_little_before_its_epoch_to_a_little_after() -> None:
     world.run(2)
     assert not accepted(here)
     assert accepted(following)
+
+
+def test_a_key_that_is_over_opens_nothing_even_before_it_is_deleted() -> None:
+    keys = EpochKeys(PARAMS, SeededRandomness("late"))
+    keys.rotate(NOON)
+    epoch = int(NOON // PARAMS.epoch)
+    over = (epoch + 1) * PARAMS.epoch + PARAMS.epoch_late
+    assert [number for number, _ in keys.live_mix(over - 1)] == [epoch + 1, epoch]
+    assert [number for number, _ in keys.live_mix(over)] == [epoch + 1]
+    assert keys.next_rotation < over
 
 
 def test_a_key_is_deleted_with_its_replay_tags_and_a_new_descriptor_tells_the_next_ones() -> None:

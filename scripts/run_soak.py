@@ -1,0 +1,100 @@
+"""Long tests, run by hand: what `scripts/soak` calls inside of .venv.
+
+scripts/soak crash [--points POINT ...] [--rounds N]
+        kill -9 of the user's daemon at each named point by itself, each with a profile of its own on one
+        private network of real processes: a mail of two boxes goes out, its answer comes back, both once,
+        and the disk says the truth after the kill.  A POINT is a name ("mail.stored": before and after it)
+        or a moment ("after mail.stored"); default: all.
+
+Progress goes to standard error.  The last line of standard output is one JSON object; the exit code is 0
+only if nothing failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TOP), str(TOP / "tests" / "processes")]
+
+from crash_points import MOMENTS, walk  # noqa: E402  (the path is set above)
+from real_network import RealNetwork, real_network  # noqa: E402
+
+NODES = 7
+PROFILE = ("profile.db", "profile.db-wal", "profile.db-shm", "profile.key")
+
+
+def chosen(points: Sequence[str]) -> list[str]:
+    """The moments meant by names and moments; SystemExit for an unknown one."""
+    known = {point: [point] for point in MOMENTS}
+    for moment in MOMENTS:
+        known.setdefault(moment.partition(" ")[2], []).append(moment)
+    unknown = [point for point in points if point not in known]
+    if unknown:
+        sys.exit(f"soak: no point {unknown[0]!r}; known are {', '.join(known)}")
+    return [moment for point in points or MOMENTS for moment in known[point]]
+
+
+def crash_once(network: RealNetwork, moment: str, number: int) -> None:
+    """One mail and its answer, with one kill, on a fresh profile."""
+    for name in PROFILE:
+        (network.you.home.folder / name).unlink(missing_ok=True)
+    network.you.start()
+    network.meet()
+    network.you.stop()
+    try:
+        walk(network, [moment], f"crash {number}: {moment}")
+    finally:
+        network.you.stop()
+
+
+def crash(points: Sequence[str], rounds: int) -> dict[str, object]:
+    """All chosen moments, `rounds` times."""
+    moments = chosen(points)
+    failed: list[str] = []
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mixmail-soak-") as place:
+        folder = Path(place) / "net"
+        with real_network(folder, NODES, friend=True) as network:
+            for number, moment in enumerate(moments * rounds):
+                start = time.monotonic()
+                try:
+                    crash_once(network, moment, number)
+                    word = "ok"
+                except Exception:  # one failure is reported, the other points still run
+                    traceback.print_exc()
+                    failed.append(moment)
+                    word = "FAILED"
+                print(f"soak: {moment}: {word} in {time.monotonic() - start:.1f} s", file=sys.stderr)
+    return {
+        "crashes": len(moments) * rounds,
+        "failed": failed,
+        "seconds": round(time.monotonic() - begun, 1),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    crashing = kinds.add_parser("crash", help="kill -9 at each named point")
+    crashing.add_argument("--points", nargs="+", default=[], metavar="POINT")
+    crashing.add_argument("--rounds", type=int, default=1)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the network is taken down
+    result = crash(arguments.points, arguments.rounds)
+    print(json.dumps(result))
+    return 1 if result["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
