@@ -29,7 +29,9 @@ class SeededRandomness(Randomness):
     # The same laws as in the base class, drawn faster: a lab makes dozens of draws for each query.
 
     def below(self, bound: int) -> int:
-        return self._random.randrange(bound)
+        if bound <= 0:
+            raise ValueError("bound must be positive")
+        return int(self._random.random() * bound)
 
     def uniform(self) -> float:
         return self._random.random()

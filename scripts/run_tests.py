@@ -33,6 +33,9 @@ FOLDERS = {
     "screen": ["tests/screen"],
     "processes": ["tests/processes"],
 }
+OPTIONS = {"processes": ["--dist", "loadfile", "--no-loadscope-reorder"]}
+"""More options of pytest.  The files of `processes` each start a network of their own, so a file stays in one
+process; the longest come first (tests/processes/conftest.py)."""
 PATIENCE = 8
 """A group that takes this many times its budget hangs: it is stopped and counts as failed."""
 
@@ -93,7 +96,7 @@ def run_pytest(name: str, arguments: list[str], *, may_be_empty: bool) -> Outcom
     with tempfile.TemporaryDirectory(prefix="mixmail-test-") as folder:
         report = Path(folder) / "report.json"
         env = {**os.environ, "MIXMAIL_TEST_REPORT": str(report)}
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *arguments]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *OPTIONS.get(name, []), *arguments]
         code = run(command, PATIENCE * BUDGETS.get(name, max(BUDGETS.values())), env)
         counts = json.loads(report.read_text()) if report.exists() else {}
     outcome.seconds = time.monotonic() - start

@@ -24,12 +24,15 @@ class Status(enum.IntEnum):
     @classmethod
     def parse(cls, value: int) -> Status:
         """The status with this byte; RemoteProtocolError if there is none."""
-        try:
-            return cls(value)
-        except ValueError:
-            raise RemoteProtocolError(f"no status has the number {value}") from None
+        status = _STATUSES.get(value)
+        if status is None:
+            raise RemoteProtocolError(f"no status has the number {value}")
+        return status
 
     @property
     def acknowledges(self) -> bool:
         """True if a home that says so holds the record that was written."""
         return self in (Status.OK, Status.STORED)
+
+
+_STATUSES = {int(status): status for status in Status}

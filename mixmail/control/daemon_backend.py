@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +64,7 @@ class DaemonBackend:
             node_id=self._daemon.node.node_id.hex(),
             has_identity=bool(self._people()) or self._daemon.locked,
             locked=self._daemon.locked,
+            mail_limit=network.parameters.mail_limit,
         )
 
     @inlineCallbacks
@@ -310,7 +310,7 @@ class DaemonBackend:
             "subject": params.subject,
             "text": params.text,
             "in_reply_to": params.in_reply_to or "",
-            "saved": time.time(),
+            "saved": self._daemon.now(),
         }
         yield self._daemon.in_profile(lambda profile: profile.apply((Put("drafts", row),)))
         return types.Id(id=str(row["id"]))

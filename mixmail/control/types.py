@@ -33,7 +33,10 @@ class HelloParams(Shape, frozen=True, kw_only=True):
 
 
 class Hello(Shape, frozen=True, kw_only=True):
-    """What the daemon is.  `locked`: the profile waits for `unlock`."""
+    """What the daemon is.
+
+    `locked`: the profile waits for `unlock`.  `mail_limit`: bytes of one mail, 0 if it is not told.
+    """
 
     api: int
     version: str
@@ -43,6 +46,7 @@ class Hello(Shape, frozen=True, kw_only=True):
     node_id: str
     has_identity: bool
     locked: bool
+    mail_limit: int = 0
 
 
 class UnlockParams(Shape, frozen=True, kw_only=True):

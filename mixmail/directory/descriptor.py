@@ -189,9 +189,10 @@ class Descriptor:
         return self._key(_KEYS_AT + _KEYS, epoch)
 
     def _key(self, start: int, epoch: int) -> kem.PublicKey:
-        if epoch not in self.epochs:
+        number = epoch - self.epoch
+        if not 0 <= number < GEOMETRY.published_epochs:
             raise LocalProtocolError(f"the descriptor has no key for epoch {epoch}")
-        at = start + (epoch - self.epoch) * GEOMETRY.kem_public
+        at = start + number * GEOMETRY.kem_public
         key = self._cache.get(at)
         if key is None:
             key = self._cache[at] = kem.PublicKey.parse(self.raw[at : at + GEOMETRY.kem_public])

@@ -72,7 +72,9 @@ class LabHost:
     node: Node | None = None
     agent: Agent | None = None
     wakes_at: float = float("inf")
-    agent_moment: float = float("inf")  # the agent's next timeout, asked only when the agent has done something
+    # the next timeouts of the two, each asked only when it has done something
+    node_moment: float = float("inf")
+    agent_moment: float = float("inf")
     events: list[Any] = field(default_factory=list)
     crash_at: str = ""  # "before X" or "after X" for a named point X of a `Persist`
     crash_skips: int = 0  # let so many of them pass first
@@ -250,6 +252,8 @@ class LabNetwork:
         return True
 
     def _emitted(self, host: LabHost, event: Any) -> None:
+        for observer in self.on_event:
+            observer(host, event)
         match event:
             case node_events.SurbReply():
                 if host.agent is not None:
@@ -290,7 +294,8 @@ class LabNetwork:
         if host.node is None:
             return
         due = host.node.next_timeout()
-        when = host.agent_moment if due is None or host.agent_moment < due else due
+        host.node_moment = float("inf") if due is None else due
+        when = min(host.node_moment, host.agent_moment)
         if when < host.wakes_at:
             host.wakes_at = when
             self.scheduler.at(when, partial(self._wake, host, when))
@@ -303,8 +308,7 @@ class LabNetwork:
             return
         host.wakes_at = float("inf")
         node, agent = host.node, host.agent
-        due = node.next_timeout()
-        if due is not None and due <= self.now:
+        if host.node_moment <= self.now:
             self._perform(host, node.handle_timeout(self.now), node.handle_command)
         if agent is not None and host.agent is agent and host.agent_moment <= self.now:
             self._perform(host, agent.handle_timeout(self.now), agent.handle_command)

@@ -17,7 +17,7 @@ class Scheduler:
 
     def at(self, when: float, call: Callable[[], None]) -> None:
         """Run `call` at virtual time `when` (at once if that is past)."""
-        heapq.heappush(self._heap, (max(when, self.now), next(self._order), call))
+        heapq.heappush(self._heap, (when if when > self.now else self.now, next(self._order), call))
 
     def run_until(self, end: float, stop: Callable[[], bool] | None = None) -> bool:
         """Run what is due up to `end`, or until `stop()` holds (asked after each call).

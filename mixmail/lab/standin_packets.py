@@ -28,6 +28,8 @@ _STOPS_AT = 33
 _KEY = 32
 _STOP = _KEY + GEOMETRY.command
 _NO_STOP = bytes(_STOP)
+_DRAWN = GEOMETRY.routing - GEOMETRY.command  # of random bytes by a header of one hop ...
+_FEWER = GEOMETRY.block  # ... and so many fewer for each further one
 
 
 class Packets:
@@ -84,7 +86,7 @@ class Packets:
         count = len(path)
         if not 1 <= count <= GEOMETRY.max_hops:
             raise LocalProtocolError(f"a path has 1 to {GEOMETRY.max_hops} hops, not {count}")
-        rng.bytes(GEOMETRY.routing - (count - 1) * GEOMETRY.block - GEOMETRY.command)
+        rng.bytes(_DRAWN - (count - 1) * _FEWER)
         pieces = [VERSION, self._tags.bytes(32)]
         for number, hop in enumerate(path):
             if number + 1 < count:

@@ -14,7 +14,7 @@ each of their values is computed once.  Patched in from outside: what ships has 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ from mixmail.testing import SeededRandomness
 from .standin_packets import Packets
 
 _PAD = bytes(kem.CIPHERTEXT_BYTES - 32)
+Places = tuple[tuple[bytes, bytes], ...]  # (storage id, node id)
 _KEPT = 50_000  # values of signatures, box ids and rankings that are remembered
 
 
@@ -76,10 +77,16 @@ def stand_in_crypto(seed: int) -> Iterator[None]:
     def argon2id(data: bytes, salt: bytes, memory_bytes: int, passes: int, size: int = 32) -> bytes:
         return _hash(size, data, salt)
 
-    remembered_ranking = lru_cache(_KEPT)(placement.ranking)
+    rankings: dict[tuple[bytes, int], tuple[Places, list[bytes]]] = {}
 
-    def ranking(key: bytes, nodes: Iterable[tuple[bytes, bytes]], limit: int) -> list[bytes]:
-        return list(remembered_ranking(key, tuple(nodes), limit))
+    def ranking(key: bytes, nodes: Places, limit: int) -> list[bytes]:
+        # Compared, not hashed: the views of one network hold the same strings.
+        known = rankings.get((key, limit))
+        if known is None or known[0] != nodes:
+            if len(rankings) >= _KEPT:
+                rankings.clear()
+            known = rankings[key, limit] = nodes, placement.ranking(key, nodes, limit)
+        return list(known[1])
 
     with ExitStack() as stack:
         for owner, name, function in (

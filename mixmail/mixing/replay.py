@@ -24,7 +24,9 @@ class ReplayFilter:
 
         False when it was seen before or the set is full: the packet must be dropped in both cases.
         """
-        seen = self._seen.setdefault(epoch, set())
+        seen = self._seen.get(epoch)
+        if seen is None:
+            seen = self._seen[epoch] = set()
         if tag in seen or len(seen) >= self._capacity:
             return False
         seen.add(tag)

@@ -139,17 +139,16 @@ class Node:
         """When `handle_timeout` has something to do; None when the node does not run."""
         if not self._running:
             return None
-        soonest = min(self._epochs.next_rotation, self._next_housekeeping)
-        for moment in (
+        soonest = min(
             self._mix.pool.wake,
             self._courier.pool.wake,
             self._proxy.pool.wake,
-            self._proxy.asker.next_timeout(),
             self._directory.next_gossip,
-        ):
-            if moment is not None and moment < soonest:
-                soonest = moment
-        return soonest
+            self._epochs.next_rotation,
+            self._next_housekeeping,
+        )
+        silent = self._proxy.asker.next_timeout()
+        return soonest if silent is None or silent > soonest else silent
 
     # life
 

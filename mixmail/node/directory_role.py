@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -50,7 +51,7 @@ class Directory:
         self._outdo = outdo
         self._links: set[bytes] = set()
         self._proving: set[bytes] = set()  # hashes of descriptors whose puzzle is being checked
-        self.next_gossip: float | None = None
+        self.next_gossip = math.inf
 
     @property
     def links(self) -> frozenset[bytes]:
@@ -63,17 +64,17 @@ class Directory:
 
     def handle_timeout(self, now: float) -> list[Effect]:
         """Gossip, when it is time."""
-        if self.next_gossip is None or now < self.next_gossip:
+        if now < self.next_gossip:
             return []
         self.next_gossip = now + self._params.gossip_interval
         self._view.expire(now)
-        peers = self._random_peers(set())
-        return [self._digest_to(peer) for peer in peers]
+        digest = self._digest()
+        return [Send(peer, digest) for peer in self._random_peers(set())]
 
     def link_up(self, peer: bytes) -> list[Effect]:
         """Tell a fresh peer what is known here."""
         self._links.add(peer)
-        return [self._digest_to(peer)]
+        return [Send(peer, self._digest())]
 
     def link_down(self, peer: bytes) -> None:
         """Remember that there is no link."""
@@ -167,5 +168,5 @@ class Directory:
         peers = self._links or {item.node_id for item in self._view.all()}
         return self._rng.sample(sorted(peers - without - {self._own_id}), self._params.gossip_peers)
 
-    def _digest_to(self, peer: bytes) -> Send:
-        return Send(peer, Frame(Kind.DIGEST, 0, gossip.pack_digest(self._view.digest())))
+    def _digest(self) -> Frame:
+        return Frame(Kind.DIGEST, 0, gossip.pack_digest(self._view.digest()))

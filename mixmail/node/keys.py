@@ -48,7 +48,8 @@ class EpochKeys:
         self._mix: dict[int, kem.PrivateKey] = {}
         self._proxy: dict[int, kem.PrivateKey] = {}
         self._epoch = -1
-        self._live_epochs: list[int] = []
+        self._live_mix: list[tuple[int, kem.PrivateKey]] = []
+        self._live_proxy: list[tuple[int, kem.PrivateKey]] = []
         self._live_until = -math.inf  # when another key begins or ends to be live
         self.next_rotation = math.inf
 
@@ -79,11 +80,13 @@ class EpochKeys:
 
     def live_mix(self, now: float) -> list[tuple[int, kem.PrivateKey]]:
         """(epoch, key) of the keys that open packets now: the present epoch's first."""
-        return [(epoch, self._mix[epoch]) for epoch in self._live(now)]
+        self._refresh(now)
+        return self._live_mix
 
     def live_proxy(self, now: float) -> list[tuple[int, kem.PrivateKey]]:
         """(epoch, key) of the keys that open queries now: the present epoch's first."""
-        return [(epoch, self._proxy[epoch]) for epoch in self._live(now)]
+        self._refresh(now)
+        return self._live_proxy
 
     def public_mix(self) -> tuple[kem.PublicKey, ...]:
         """What the descriptor says: the mix keys of e, e+1, e+2."""
@@ -102,14 +105,16 @@ class EpochKeys:
     def _first(self, epoch: int) -> float:
         return epoch * self._params.epoch - self._params.epoch_early
 
-    def _live(self, now: float) -> list[int]:
-        """Kept from one call to the next, since it is asked for each packet and time never goes back."""
-        if now >= self._live_until:
-            present = int(now // self._params.epoch)
-            live = [epoch for epoch in self._mix if self._first(epoch) <= now < self._last(epoch)]
-            # Nearly every packet is for the present epoch: trying its key first saves a decapsulation.
-            self._live_epochs = sorted(live, key=lambda epoch: (epoch != present, -epoch))
-            turns = [float((present + 1) * self._params.epoch)]
-            turns += [moment for epoch in self._mix for moment in (self._first(epoch), self._last(epoch))]
-            self._live_until = min(moment for moment in turns if moment > now)
-        return self._live_epochs
+    def _refresh(self, now: float) -> None:
+        """The live keys are kept until they change: each packet asks for them, and time never goes back."""
+        if now < self._live_until:
+            return
+        present = int(now // self._params.epoch)
+        live = [epoch for epoch in self._mix if self._first(epoch) <= now < self._last(epoch)]
+        # Nearly every packet is for the present epoch: trying its key first saves a decapsulation.
+        live.sort(key=lambda epoch: (epoch != present, -epoch))
+        self._live_mix = [(epoch, self._mix[epoch]) for epoch in live]
+        self._live_proxy = [(epoch, self._proxy[epoch]) for epoch in live]
+        turns = [float((present + 1) * self._params.epoch)]
+        turns += [moment for epoch in self._mix for moment in (self._first(epoch), self._last(epoch))]
+        self._live_until = min(moment for moment in turns if moment > now)

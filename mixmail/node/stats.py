@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 
 class Stats:
     """Monotone counters by name; names of dropped things begin with `drop.`."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
 
     def add(self, name: str, count: int = 1) -> None:
         """Add `count` to the counter `name`."""
-        self._counts[name] += count
+        self._counts[name] = self._counts.get(name, 0) + count
 
     def __getitem__(self, name: str) -> int:
-        return self._counts[name]
+        return self._counts.get(name, 0)
 
     def snapshot(self) -> dict[str, int]:
         """All counters so far, by name."""

@@ -3,6 +3,7 @@ empty one."""
 
 from __future__ import annotations
 
+import math
 from typing import Generic, TypeVar
 
 from mixmail.mixing.pool import Strategy
@@ -18,7 +19,7 @@ class TickedPool(Generic[T]):
         self._name = name
         self._strategy = strategy
         self._stats = stats
-        self.wake: float | None = None
+        self.wake = math.inf  # the next tick at which something may leave
 
     def __len__(self) -> int:
         return self._strategy.size
@@ -27,11 +28,11 @@ class TickedPool(Generic[T]):
         """Keep `item` for `delay` seconds and on to the next tick; counted and dropped when full."""
         if not self._strategy.add(item, delay, now):
             self._stats.add(f"drop.{self._name}_full")
-        self.wake = self._strategy.next_release(now)
+        self._set_wake(now)
 
     def due(self, now: float) -> bool:
         """Whether a tick has come at which something waits to leave."""
-        return self.wake is not None and now >= self.wake
+        return now >= self.wake
 
     def held(self, now: float) -> bool:
         """Whether this tick must hold back what is due, since too little is inside."""
@@ -43,5 +44,9 @@ class TickedPool(Generic[T]):
         items = self._strategy.release(now)
         if self._strategy.dropped_late > late:
             self._stats.add(f"drop.{self._name}_late", self._strategy.dropped_late - late)
-        self.wake = self._strategy.next_release(now)
+        self._set_wake(now)
         return items
+
+    def _set_wake(self, now: float) -> None:
+        moment = self._strategy.next_release(now)
+        self.wake = math.inf if moment is None else moment

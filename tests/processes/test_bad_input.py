@@ -32,7 +32,7 @@ from mixmail.link.frames import cut
 from mixmail.mail.identity import Identity
 from mixmail.params import DEMO, GEOMETRY
 
-NODES = 6
+NODES = 5
 REFUSED, NO_DAEMON, NOT_FOUND, NETWORK = 1, 3, 4, 5
 BEFORE, MEANWHILE = "written without a network", "written on a full disk"
 

@@ -65,7 +65,7 @@ async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story
     with pytest.MonkeyPatch.context() as patch:
         recorder.listen_in(patch)
         try:
-            names = [home.path.name for home in homes_of(network.folder)]
+            names = [home.name for home in homes_of(network.folder)]
             assert len(names) == NODES
             await network.start(*names)
             await network.know_each_other()

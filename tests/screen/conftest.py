@@ -1,111 +1,33 @@
 """The real app on the real control server, joined in memory; behind it a daemon of the tests.
 
-`screen(...)` starts all three; `start_backend` is the one place that says which daemon it is.
+`screen(...)`: a daemon that keeps everything in memory and does what the test says (`memory_backend`).
+`people(...)`: persons on a network of the real cores on a virtual clock (`lab_daemon`), each with a screen.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_daemon import LabDaemon
 from memory_backend import MemoryBackend
-from textual import events
-from textual.pilot import Pilot
-from textual.widget import Widget
+from stage import People, Stage
 from twisted.internet import task
 
-from mixmail.control import memory
-from mixmail.control.client import Client
 from mixmail.control.server import ControlServer
-from mixmail.errors import UserError
+from mixmail.lab import scenario
+from mixmail.lab.network import LabNetwork
+from mixmail.lab.standins import stand_in_crypto
 from tui.app import MailApp
-
-KEYS_LIMIT = 60.0
-"""Seconds in which a burst of keys is through, however busy the machine."""
-
-ROUNDS = 400
-"""Turns of the loop that a test waits for something to become true."""
 
 
 def start_backend(**options: Any) -> MemoryBackend:
     """The daemon behind the control server."""
     return MemoryBackend(**options)
-
-
-@dataclass
-class Stage:
-    """The app, its pilot, and what is behind it."""
-
-    backend: MemoryBackend
-    server: ControlServer
-    running: bool = True
-    transports: list[memory.MemoryTransport] = field(default_factory=list)
-    app: MailApp = None  # type: ignore[assignment]
-    pilot: Pilot[None] = None  # type: ignore[assignment]
-
-    async def connect(self) -> Client:
-        if not self.running:
-            raise UserError("mixmail is not running here: start it with `mixmail node`.", "no-daemon")
-        reader, writer, transport = memory.open_streams(self.server)
-        self.transports.append(transport)
-        return await Client.start(reader, writer)
-
-    def stop_daemon(self) -> None:
-        """The daemon goes away, with all its connections."""
-        self.running = False
-        for transport in self.transports:
-            transport.loseConnection()
-
-    def start_daemon(self) -> None:
-        self.running = True
-
-    async def until(self, condition: Callable[[], Any], what: str = "") -> None:
-        """Let the app run until `condition` holds."""
-        for _ in range(ROUNDS):
-            if condition():
-                return
-            await self.pilot.pause(0.01)
-        raise AssertionError(f"it never happened: {what or condition}\n{self.text()}")
-
-    async def press(self, *keys: str) -> None:
-        """All keys in one burst, as a quick typist's reach a slow machine; wait until all have had their effect."""
-        for key in keys:
-            event = events.Key(key, _CHARACTERS.get(key, key if len(key) == 1 else None))
-            event.set_sender(self.app)
-            self.app.post_message(event)
-        deadline = time.monotonic() + KEYS_LIMIT
-        while self.app.is_running and (self.app.message_queue_size or not self.app.type_ahead.idle):
-            assert time.monotonic() < deadline, f"the keys {keys} never had their effect"
-            await asyncio.sleep(0.001)
-        if self.app.is_running:
-            await self.pilot.pause(0)
-
-    async def type(self, text: str) -> None:
-        await self.press(*[_KEYS.get(char, char) for char in text])
-
-    async def sees(self, text: str) -> None:
-        """Wait until `text` is on the screen."""
-        await self.until(lambda: text in self.text(), f"{text!r} on the screen")
-
-    async def loses(self, text: str) -> None:
-        """Wait until `text` is no longer on the screen."""
-        await self.until(lambda: text not in self.text(), f"{text!r} gone from the screen")
-
-    def text(self) -> str:
-        """What stands on the screen, line by line."""
-        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
-
-    def one(self, kind: type[Widget] | str) -> Any:
-        return self.app.screen.query_one(kind)  # type: ignore[arg-type]
-
-
-_KEYS = {" ": "space", "\n": "enter", "\t": "tab", "/": "slash", "?": "question_mark"}
-_CHARACTERS = {"space": " ", "slash": "/", "question_mark": "?", "enter": "\r", "tab": "\t"}
 
 
 @pytest.fixture
@@ -134,6 +56,25 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Any:
             yield stage
 
     return start
+
+
+@pytest.fixture
+def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., People]]:
+    """`people(2, seed)`: so many persons on a network of twelve nodes, its clock standing."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    daemons: list[LabDaemon] = []
+
+    def start(persons: int = 2, seed: int = 1) -> People:
+        lab = LabNetwork(scenario.LAB, nodes=12, seed=seed, trace=False, senders=persons)
+        lab.start()
+        daemons.extend(LabDaemon(lab, number, tmp_path / str(number)) for number in range(persons))
+        return People(lab, daemons)
+
+    with stand_in_crypto(1):
+        yield start
+    for daemon in daemons:
+        daemon.close()
 
 
 def _is_filled(stage: Stage) -> bool:

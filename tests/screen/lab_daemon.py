@@ -178,5 +178,3 @@ def _tables(rows: Rows) -> dict[str, dict[tuple[Any, ...], dict[str, Any]]]:
         name: {tuple(row[column] for column in PRIMARY_KEYS[name]): row for row in table}
         for name, table in rows.items()
     }
-
-

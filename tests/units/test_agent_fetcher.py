@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from agent_world import PARAMS, QUORUM, Desk, Homes, crash
 
-from mixmail.agent.commands import AddContact, SendMail
+from mixmail.agent.commands import AddContact, RemoveContact, SendMail
 from mixmail.agent.events import MailArrived
 from mixmail.agent.queries import Task
 from mixmail.boxes.query import SPREAD, Answer, QueryOp
@@ -210,3 +210,33 @@ def test_an_answer_that_overtakes_the_acks_is_not_forgotten(alice: Desk, bob: De
     assert desk.run(200, lambda: not desk.agent.state.outbox)
     assert (desk.row(mail)["folder"], desk.row(mail)["state"]) == ("sent", "answered")
     assert not desk.tables["outgoing"]
+
+
+def test_an_entry_of_another_queue_is_a_lie_and_other_homes_are_asked(alice: Desk, bob: Desk) -> None:
+    carol = Desk(Homes(), "carol", now=bob.now)
+    write(alice, bob.address, "hello\n")
+    catch_up(bob, alice)
+    task = bob.next_of(QueryOp.QUEUE_READ)
+    before = list(bob.points)
+    bob.end(task, Answer(Status.OK, 2, 3, junk(carol, 1).pack()))
+    assert bob.points == before, "nothing is remembered of it, nothing will be deleted for it"
+    assert bob.agent._fetcher._deletions == {}
+    again = bob.next_of(QueryOp.QUEUE_READ)
+    assert again.flags == SPREAD
+    bob.end(again, bob.homes.answer(again, bob.now))
+    assert bob.inbox() == ["hello\n"]
+
+
+def test_an_old_entry_does_not_bring_a_removed_contact_back(alice: Desk, bob: Desk) -> None:
+    write(alice, bob.address, "hello\n")
+    catch_up(bob, alice)
+    entries = bob.homes.store.count()["entries"]
+    task = bob.next_of(QueryOp.QUEUE_READ)
+    answer = bob.homes.answer(task, bob.now)
+    bob.end(task, answer)
+    assert bob.inbox() == ["hello\n"] and bob.homes.store.count()["entries"] == entries
+    bob.command(RemoveContact(alice.address))
+    # A home gives the entry out again, as if it had not been deleted.
+    bob.end(bob.next_of(QueryOp.QUEUE_READ), answer)
+    assert bob.tables["contacts"] == {} and bob.tables["sessions"] == {}
+    assert bob.agent.state.contacts == {} and bob.inbox() == ["hello\n"]

@@ -1,4 +1,6 @@
-"""Writes a mail.  What is typed is kept in Drafts every few seconds, and when the screen is closed."""
+"""Writes a mail.  What is typed is kept in Drafts every few seconds, and when the screen is closed.
+
+Files that are attached are not: a draft has no place for them, and that is said."""
 
 from __future__ import annotations
 
@@ -18,6 +20,8 @@ from mixmail.control import types
 from mixmail.control.client import ConnectionLost
 from mixmail.errors import RemoteProtocolError, UserError
 from tui import safe_text, words
+from tui.safe_text import Safe
+from tui.screens.attach import AttachFiles, label
 from tui.session import Session, toast
 from tui.widgets.banner import Banner
 
@@ -25,6 +29,7 @@ AUTOSAVE = 2.0
 """Seconds between two looks whether there is something new to keep."""
 
 _QUOTED_LINES = 400
+_HEADERS = 2_000  # bytes that a mail has besides text and files, and some to spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Letter:
     text: str = ""
     in_reply_to: str | None = None
     draft: str | None = None
+    files: tuple[types.Attachment, ...] = ()
 
 
 def reply_to(mail: types.Mail, session: Session) -> Letter:
@@ -65,6 +71,7 @@ class ComposeScreen(Screen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "send", "Send", priority=True),
+        Binding("ctrl+a", "attach", "Attach", priority=True),
         Binding("escape", "close", "Close, keep in Drafts", priority=True),
         Binding("ctrl+q", "close", "Close", show=False, priority=True),
     ]
@@ -74,6 +81,7 @@ class ComposeScreen(Screen[str | None]):
         self._session = session
         self._letter = letter
         self._draft = letter.draft
+        self._files = list(letter.files)
         self._kept: tuple[str, str, str] = (letter.to, letter.subject, letter.text)
         self._lock = asyncio.Lock()  # one save or send at a time: two would make two drafts
         self._sending = False
@@ -93,6 +101,9 @@ class ComposeScreen(Screen[str | None]):
             with Horizontal(classes="field"):
                 yield Label("Subject", markup=False)
                 yield Input(safe_text.line(self._letter.subject), id="subject")
+            with Horizontal(classes="field", id="files-field"):
+                yield Label("Files", markup=False)
+                yield Static("", id="files-line", markup=False)
             yield TextArea(safe_text.block(self._letter.text), id="text", show_line_numbers=False)
             yield Static("", id="compose-line", markup=False)
         yield Footer(show_command_palette=False)
@@ -107,6 +118,7 @@ class ComposeScreen(Screen[str | None]):
             self.query_one("#text").focus()
         self.set_interval(AUTOSAVE, self.autosave)
         self.show_line()
+        self.show_files()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.query_one("#subject" if event.input.id == "to" else "#text").focus()
@@ -117,6 +129,17 @@ class ComposeScreen(Screen[str | None]):
         right = Content.styled(kept, "dim")
         gap = " " * max(2, self.app.size.width - 4 - left.cell_length - right.cell_length)
         self.query_one("#compose-line", Static).update(Content.assemble(left, gap, right))
+
+    def show_files(self) -> None:
+        """The line with the attachments, where there are any."""
+        self.query_one("#files-field").display = bool(self._files)
+        names = Safe(" · ".join(label(one) for one in self._files))
+        self.query_one("#files-line", Static).update(safe_text.content(names))
+
+    def action_attach(self) -> None:
+        limit = self._session.client.hello.mail_limit if self._session.connected else 0
+        used = len("".join(self._typed()).encode()) + _HEADERS
+        self.app.push_screen(AttachFiles(self._files, limit, used), lambda _: self.show_files())
 
     def _typed(self) -> tuple[str, str, str]:
         to, subject = self.query_one("#to", Input).value, self.query_one("#subject", Input).value
@@ -160,6 +183,8 @@ class ComposeScreen(Screen[str | None]):
 
     async def _close(self) -> None:
         if await self._keep():
+            if self._files:
+                toast(self, "The draft is kept without its files: attach them again.", "warning")
             self.dismiss(None)
         else:
             text = "The draft cannot be kept while the background process is away: wait until it is back."
@@ -174,7 +199,7 @@ class ComposeScreen(Screen[str | None]):
         if not to.strip():
             toast(self, "Say to whom: a contact's name, or an address.", "warning")
             self.query_one("#to").focus()
-        elif not text.strip():
+        elif not text.strip() and not self._files:
             toast(self, "There is nothing in this mail yet.", "warning")
             self.query_one("#text").focus()
         elif not self._session.connected:
@@ -188,7 +213,11 @@ class ComposeScreen(Screen[str | None]):
             async with self._lock:
                 to, subject, text = self._typed()
                 id = await self._session.client.mail_send(
-                    self._recipient(to), subject, text, in_reply_to=self._letter.in_reply_to
+                    self._recipient(to),
+                    subject,
+                    text,
+                    in_reply_to=self._letter.in_reply_to,
+                    attachments=self._files,
                 )
         except ConnectionLost:
             toast(

@@ -28,6 +28,7 @@ _LEFT = (
         "Writing",
         (
             ("Ctrl+S", "send"),
+            ("Ctrl+A", "attach files"),
             ("Esc", "close, keep the draft"),
             ("Tab", "next field"),
         ),

@@ -276,7 +276,10 @@ class MainScreen(Screen[None]):
         row = self.mails.row
         if row is None or isinstance(row.source, types.Draft):
             return
-        self._do(partial(self._reply, row.id), "reply")
+        if self._mail is not None and self._mail.summary.id == row.id:
+            self._write(reply_to(self._mail, self._session))  # at once, before the next key
+        else:
+            self._do(partial(self._reply, row.id), "reply")
 
     async def _reply(self, id: str) -> None:
         mail = await self._session.client.mail_read(id)
@@ -353,8 +356,9 @@ class MainScreen(Screen[None]):
     async def _take_back(self, mail: types.MailSummary) -> None:
         """Out of the outbox and into Drafts; the draft comes first, so that nothing is ever lost."""
         client = self._session.client
-        text = (await client.mail_read(mail.id)).text
-        to = mail.contact or mail.contact_name
+        opened = await client.mail_read(mail.id)
+        files = [await client.mail_attachment(mail.id, one.index) for one in opened.attachments]
+        text, to = opened.text, mail.contact or mail.contact_name
         draft = await client.draft_save(to, mail.subject, text, in_reply_to=mail.in_reply_to)
         try:
             await client.mail_cancel(mail.id)
@@ -363,6 +367,12 @@ class MainScreen(Screen[None]):
             raise
         toast(self, "Taken back: it is in Drafts.")
         self._renew_soon()
+        if files:  # a draft cannot hold them, but the letter can, once it is open
+            contact = self._session.contact(mail.contact)
+            shown = self._session.name_of(contact) if contact else safe_text.line(mail.contact_name)
+            self._write(
+                Letter(shown, mail.contact, mail.subject, text, mail.in_reply_to, draft, tuple(files))
+            )
 
     # the rest of the keys
 
