@@ -4,6 +4,9 @@ Rules: a core returns a list of effects and never performs one.  The driver carr
 core out strictly in the order in which they were returned; an effect that stands behind a `Persist`
 waits until that `Persist` is durable.  Blocking work leaves as `Offload` and comes back as the
 command `Done`.
+
+What is made for every frame (`Frame`, `Send`, `Offload`, `Done`) is not frozen, since that would double the
+cost of making it; nobody changes one.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """One message between two nodes, before it is cut to link frames.
 
@@ -26,7 +29,7 @@ class Frame:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """Hand `frame` to the link to node `peer` (32-byte node id); open the link if there is none."""
 
@@ -73,7 +76,7 @@ class Persist:
     point: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Offload:
     """Run `job` elsewhere ("store": the database's thread, "cpu": any thread) and hand its result
     back as `Done(token, result)`.  A job that raises comes back with the exception as its result."""
@@ -90,7 +93,7 @@ class Emit:
     event: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Done:
     """The command by which the result of an `Offload` comes back."""
 

@@ -262,6 +262,8 @@ class Network:
 class NodeLimits:
     """Bounds of one node's own memory and work.  No part of a network's parameters: nobody else notices."""
 
+    puzzle_chunk: int = 16  # attempts at the own puzzle in one job
+    proofs: int = 4  # identity puzzles checked at the same time; the others come again with the gossip
     jobs: int = 512  # store and stamp jobs outstanding; beyond it homes say TRY_LATER
     courier_pending: int = 20_000  # 7 KB each: queries whose answer a courier waits for
     proxy_queries: int = 2_000  # 40 KB each: queries a proxy works on at the same time

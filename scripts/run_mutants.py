@@ -23,6 +23,7 @@ import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -85,20 +86,20 @@ def check(mutants: Sequence[Mutant], top: Path = TOP) -> None:
             raise Moved(f"{mutant.name}: it changes nothing")
 
 
-def copy_tree(target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> None:
     """What the tests need, without compiled files: a stale one could hide a mutant."""
     for name in COPIED:
-        if (TOP / name).is_dir():
-            shutil.copytree(TOP / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(TOP / name, target / name)
+            shutil.copy(source / name, target / name)
 
 
 def run_tests(tree: Path, tests: Sequence[str]) -> tuple[str, str]:
     """("green", "red", "hangs" or "broken": pytest could not run them; the end of pytest's words)."""
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CI": "1"}
     env.pop("MIXMAIL_TEST_REPORT", None)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", "--assert=plain", *tests]
     try:
         run = subprocess.run(
             command,
@@ -114,12 +115,12 @@ def run_tests(tree: Path, tests: Sequence[str]) -> tuple[str, str]:
     return {0: "green", 1: RED}.get(run.returncode, "broken"), (run.stdout + run.stderr)[-1_000:]
 
 
-def try_mutant(mutant: Mutant) -> tuple[str, float]:
-    """(what became of it, seconds)."""
+def try_mutant(source: Path, mutant: Mutant) -> tuple[str, float]:
+    """(what became of it, seconds) in a copy of `source`."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mixmail-mutant-") as folder:
         tree = Path(folder)
-        copy_tree(tree)
+        copy_tree(source, tree)
         path = tree / mutant.file
         changed = mutant.apply(path.read_text(encoding="utf-8"))
         path.write_text(changed, encoding="utf-8")
@@ -137,13 +138,6 @@ def is_killed(result: str) -> bool:
     return result in (RED, "hangs")
 
 
-def baseline(mutants: Sequence[Mutant]) -> tuple[str, str]:
-    """What `run_tests` says of all the tests without a mutant."""
-    with tempfile.TemporaryDirectory(prefix="mixmail-mutant-") as folder:
-        copy_tree(Path(folder))
-        return run_tests(Path(folder), sorted({test for mutant in mutants for test in mutant.tests}))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="scripts/mutants", description=__doc__.split("\n\n")[0])
@@ -158,31 +152,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not mutants:
         print("no such mutant", file=sys.stderr)
         return 2
-    try:
-        check(mutants)
-    except Moved as error:
-        print(f"the code has moved on: {error}; correct {options.table.name}", file=sys.stderr)
-        return 2
-    if options.list:
-        for mutant in mutants:
-            print(f"{mutant.name}\n  {mutant.file}\n  - {mutant.line}\n  + {mutant.becomes or '(nothing)'}")
-            print("".join(f"  {test}\n" for test in mutant.tests))
-        return 0
-    found, words = baseline(mutants)
+    with tempfile.TemporaryDirectory(prefix="mixmail-mutants-") as folder:
+        source = Path(folder)
+        copy_tree(TOP, source)  # so that all see one state of the tree, whoever works in it meanwhile
+        try:
+            check(mutants, source)
+        except Moved as error:
+            print(f"the code has moved on: {error}; correct {options.table.name}", file=sys.stderr)
+            return 2
+        if options.list:
+            show(mutants)
+            return 0
+        return 0 if try_all(source, mutants, options.jobs) else 1
+
+
+def show(mutants: Sequence[Mutant]) -> None:
+    """What would be changed, and by which tests it has to be found."""
+    for mutant in mutants:
+        print(f"{mutant.name}\n  {mutant.file}\n  - {mutant.line}\n  + {mutant.becomes or '(nothing)'}")
+        print("".join(f"  {test}\n" for test in mutant.tests))
+
+
+def try_all(source: Path, mutants: Sequence[Mutant], jobs: int) -> bool:
+    """Whether every mutant is found; prints the table."""
+    found, words = run_tests(source, sorted({test for mutant in mutants for test in mutant.tests}))
     if found != "green":
         print(
             f"{words}\nwithout any change the tests are {found}: mutants would prove nothing", file=sys.stderr
         )
-        return 1
+        return False
     width = max(len(mutant.name) for mutant in mutants)
     survivors = 0
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for mutant, (result, seconds) in zip(mutants, pool.map(try_mutant, mutants), strict=True):
+    with ThreadPoolExecutor(jobs) as pool:
+        for mutant, (result, seconds) in zip(
+            mutants, pool.map(partial(try_mutant, source), mutants), strict=True
+        ):
             survivors += not is_killed(result)
             word = result if is_killed(result) else f"{result.upper()}: SURVIVES"
             print(f"{mutant.name:<{width}}  {mutant.file:<26} {seconds:6.1f} s  {word}", flush=True)
     print(f"{len(mutants) - survivors} of {len(mutants)} mutants turn a test red")
-    return 1 if survivors else 0
+    return survivors == 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mixmail.boxes import stamp
+from mixmail.boxes.query import Answer
 from mixmail.boxes.record import Record, RecordType
 from mixmail.directory.view import View
 from mixmail.effects import Effect
@@ -44,6 +45,11 @@ class Context:
     def quorum(self, now: float) -> int:
         """Acks that make a write "stored" in today's view."""
         return self.params.quorum_of(len(self.view.eligible(now)))
+
+    def acks(self, answer: Answer) -> int:
+        """How many homes hold what was written, by an answer that does not contradict itself."""
+        consistent = answer.n == answer.acks.bit_count() and answer.acks < 1 << self.params.write_tries
+        return answer.n if consistent and answer.status.acknowledges else 0
 
     def replicas(self, now: float) -> int:
         """R: how many homes a record has in today's view."""

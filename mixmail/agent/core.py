@@ -38,12 +38,19 @@ class Agent:
     """One profile's agent."""
 
     def __init__(
-        self, network: Network, own_id: bytes, view: View, rng: Randomness, rows: Rows, now: float
+        self,
+        network: Network,
+        own_id: bytes,
+        view: View,
+        rng: Randomness,
+        rows: Rows,
+        now: float,
+        schedule: SendSchedule | None = None,
     ) -> None:
         self.state: AgentState = load(rows)
         self._context = Context(network, own_id, view, rng, self.state, Jobs(limit=1_000_000))
         self._queries = Queries(network, own_id, view, rng)
-        self._schedule = SendSchedule(network.parameters, rng, now)
+        self.schedule = schedule or SendSchedule(network.parameters, rng, now)
         self._people = People(self._context)
         self._outbox = Outbox(self._context, self._people)
         self._people.on_profile = self._outbox.seal_waiting
@@ -66,7 +73,7 @@ class Agent:
     @property
     def next_slot(self) -> float:
         """When the next query leaves."""
-        return self._schedule.moment
+        return self.schedule.moment
 
     def start(self, now: float) -> list[Effect]:
         """The first call: publish profiles, take up the mails that were under way."""
@@ -98,7 +105,7 @@ class Agent:
     def handle_timeout(self, now: float) -> list[Effect]:
         """Forget what is overdue and send this slot's query if its moment has come."""
         effects = self._counted(self._queries.forget_expired(now))
-        kind = self._schedule.take(now)
+        kind = self.schedule.take(now)
         if kind is not None:
             effects.extend(self._people.refresh(now))
             effects.extend(self._cover.refresh(now))
@@ -108,7 +115,7 @@ class Agent:
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do."""
         forget = self._queries.next_timeout()
-        return self._schedule.moment if forget is None else min(forget, self._schedule.moment)
+        return self.schedule.moment if forget is None else min(forget, self.schedule.moment)
 
     def _fill(self, kind: SlotKind, now: float) -> list[Effect]:
         sources: dict[SlotKind, tuple[Callable[[float], Task | None], Callable[[float], Task]]] = {

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mixmail.boxes.capability import STREAM_SEED_BYTES, ReadCap, WriteCap, seal
-from mixmail.boxes.query import Answer, QueryOp
+from mixmail.boxes.query import SPREAD, Answer, QueryOp
 from mixmail.boxes.record import Record, key_field
 from mixmail.effects import Effect
-from mixmail.params import GEOMETRY, day_of
+from mixmail.params import DAY, GEOMETRY, day_of
 
 from .context import Context
 from .queries import Task
@@ -26,6 +26,7 @@ class _CoverStream:
     cap: ReadCap
     until: float
     keys: dict[int, bytes] = field(default_factory=dict)
+    missed: bool = False
 
     def advance(self) -> None:
         self.keys.pop(self.cap.index, None)
@@ -58,7 +59,14 @@ class Cover:
             stream.advance()
             stream.until = now + rng.exponential(params.cover_step)
         key = stream.key(next_index=rng.uniform() < params.next_index_poll)
-        return Task(QueryOp.READ, 0, lambda _: key_field(key), _nothing, real=False)
+        # The same rule as for real streams, or the flag would tell the two apart.
+        flags = SPREAD if stream.missed else 0
+
+        def ended(answer: Answer | None, _: float) -> list[Effect]:
+            stream.missed = stream.missed or answer is not None
+            return []
+
+        return Task(QueryOp.READ, flags, lambda _: key_field(key), ended, real=False)
 
     def write(self, now: float) -> Task:
         """A WRITE of a record that is held: an own one that nobody answered yet, or the cover box.
@@ -66,7 +74,12 @@ class Cover:
         While the first cover box has no stamp yet this is a read: a box without one would be known
         as cover to its homes.
         """
-        held = [part for part in self._context.state.parts.values() if part.state == "stored"]
+        oldest = now - self._context.params.mail_class * DAY  # older ones have expired at their homes
+        held = [
+            part
+            for part in self._context.state.parts.values()
+            if part.state == "stored" and part.created > oldest
+        ]
         if held:
             part = self._context.rng.choice(held)
             return Task(QueryOp(part.op), 0, lambda _: part.record, _nothing, real=False)
@@ -83,7 +96,7 @@ class Cover:
         self._box_day = today
         rng, params = self._context.rng, self._context.params
         text = rng.bytes(GEOMETRY.box_text)
-        box = seal(WriteCap.create(rng.bytes(STREAM_SEED_BYTES)), text, params.classes_days[0], today, rng)
+        box = seal(WriteCap.create(rng.bytes(STREAM_SEED_BYTES)), text, params.mail_class, today, rng)
 
         def stamped(record: Record, _: float) -> list[Effect]:
             self._box = record

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mixmail.boxes import stamp
 from mixmail.boxes.capability import ReadCap
 from mixmail.boxes.query import SPREAD, Answer, QueryOp, QueueRequest, hour_of
-from mixmail.boxes.record import FIRST, Record, key_field
+from mixmail.boxes.record import FIRST, Record, RecordType, key_field, validate
 from mixmail.boxes.status import Status
 from mixmail.effects import Change, Delete, Effect, Emit, Persist, Put, Update
 from mixmail.errors import RemoteProtocolError
@@ -28,6 +29,9 @@ from .outbox import Outbox
 from .people import People, nameless
 from .queries import Task
 from .sealing import inbox_id, mail_row, open_answer_box, open_entry, open_stream_box
+
+LOOK_AHEAD = 4  # unread indices that a poll may pass over
+UNFINISHED_MAILS = 8  # of one session, in memory and on disk
 
 
 @dataclass(slots=True)
@@ -61,7 +65,11 @@ class Fetcher:
     def poll(self, now: float) -> Task | None:
         """The READ of a stream drawn by the fixed weights; None for a cover stream."""
         params = self._context.params
-        ranked = sorted(self._state.sessions.values(), key=lambda session: -session.last_traffic)
+        # Sessions that the user never answered come last: strangers cannot push friends out.
+        ranked = sorted(
+            self._state.sessions.values(),
+            key=lambda session: (session.state == "unanswered", -session.last_traffic),
+        )
         draw = self._context.rng.uniform()
         position = 0
         for weight, most, age in (
@@ -117,8 +125,8 @@ class Fetcher:
 
     def _read_session(self, session: Session, polled: bool) -> Task:
         cap = session.read_cap or rendezvous(session.root).read_cap()
-        if polled and session.read_cap and self._context.rng.uniform() < self._context.params.next_index_poll:
-            cap = cap.advance()
+        if polled and session.read_cap:
+            cap = self._look_ahead(session, cap)
         key = cap.box_id()
         flags = SPREAD if session.missed else 0
 
@@ -132,6 +140,19 @@ class Fetcher:
             return self._box(session, cap, answer, now)
 
         return Task(QueryOp.READ, flags, lambda _: key_field(key), ended, real=True)
+
+    def _look_ahead(self, session: Session, cap: ReadCap) -> ReadCap:
+        """The next unread index with 3/4, the one after it with 3/16, and so on: a box that is lost for ever
+        hides at most a few of those behind it, and those not for long."""
+        skip = 0
+        while skip < LOOK_AHEAD and self._context.rng.uniform() < self._context.params.next_index_poll:
+            skip += 1
+        while True:
+            if cap.index not in session.ahead:
+                if skip == 0:
+                    return cap
+                skip -= 1
+            cap = cap.advance()
 
     def _box(self, session: Session, asked: ReadCap, answer: Answer, now: float) -> list[Effect]:
         """A box came in: the awaited one, or the one after it."""
@@ -173,6 +194,8 @@ class Fetcher:
             return [Persist(tuple(changes), "inbox.part"), *self._outbox.seal_waiting(now)]
         key = (session.id, message_hex)
         where = {"session": session.id, "message": message_hex}
+        if key not in self._state.incoming:
+            changes.extend(self._forget_oldest(session))
         pieces = self._state.incoming.setdefault(key, {})
         total = self._state.incoming_total.setdefault(key, part.parts)
         effects: list[Effect] = []
@@ -206,12 +229,12 @@ class Fetcher:
         self._state.delivered.add(mail_id)
         changes.append(Put("seen", {"id": mail_id, "day": day_of(now)}))
         if contact.name == nameless(contact.address) and parsed.from_name:
-            contact.name = parsed.from_name
+            contact.name = self._people.free_name(parsed.from_name, contact.address)
             changes.append(Update("contacts", {"id": contact.id}, {"name": contact.name}))
         changes.append(Put("mails", mail_row(mail_id, session.identity, contact, parsed, raw, now)))
         effects: list[Effect] = []
         if parsed.in_reply_to:
-            more, effects = self._outbox.answered(parsed.in_reply_to.hex())
+            more, effects = self._outbox.answered(parsed.in_reply_to.hex(), contact.id)
             changes.extend(more)
         arrived = MailArrived(mail_id, contact.id, contact.name, parsed.subject, message_id)
         return [*effects, Emit(arrived)]
@@ -229,6 +252,15 @@ class Fetcher:
         text = f"A mail from this contact arrived but cannot be read: {error}."
         notice = message.Mail(message_id, "(unreadable mail)", text, int(now), contact.name)
         return self._deliver(session, contact, message_id, message.compose(notice), changes, now)
+
+    def _forget_oldest(self, session: Session) -> list[Change]:
+        """A contact that begins mails and never ends them costs a bounded amount of memory."""
+        begun = [key for key in self._state.incoming if key[0] == session.id]
+        if len(begun) < UNFINISHED_MAILS:
+            return []
+        oldest = begun[0]
+        del self._state.incoming[oldest], self._state.incoming_total[oldest]
+        return [Delete("incoming", {"session": oldest[0], "message": oldest[1]})]
 
     def _forget_pieces(self, session: Session, message_id: bytes) -> None:
         key = (session.id, message_id.hex())
@@ -263,7 +295,7 @@ class Fetcher:
         except RemoteProtocolError:
             inbox.missed = True
             return []
-        if record.key != inbox_owner(person.identity, inbox.salt).public:
+        if not self._is_entry(record, inbox_owner(person.identity, inbox.salt).public, inbox.cursor, now):
             inbox.missed = True
             return []
         inbox.cursor = record.position
@@ -280,11 +312,27 @@ class Fetcher:
             # Sealed to nobody here: junk in the queue.  It is deleted like any other entry.
             return [Persist((seen,), "inbox.junk")]
         session = first.session
+        if session.id in self._state.seen:
+            # Known since it was read for the first time: whoever saw it may add it to a queue again.
+            return [Persist((seen,), "inbox.junk")]
+        self._state.seen.add(session.id)
+        known = Put("seen", {"id": session.id, "day": day_of(now)})
         effects: list[Effect] = []
         if first.sender.text not in self._state.contacts:
             effects.extend(self._people.learn(first.sender, nameless(first.sender), now))
-        self._state.sessions.setdefault(session.id, session)
-        return [*effects, *self._accept(self._state.sessions[session.id], first.part, [seen], now)]
+        self._state.sessions[session.id] = session
+        return [*effects, *self._accept(session, first.part, [seen, known], now)]
+
+    def _is_entry(self, record: Record, key: bytes, cursor: bytes, now: float) -> bool:
+        """What the proxy has checked, once more, for it may lie.  Costs an Argon2id for a stamp."""
+        network, params = self._context.network, self._context.params
+        return (
+            record.type is RecordType.QUEUE
+            and record.key == key
+            and record.position > cursor
+            and validate(record, day_of(now), params.classes_days) is Status.OK
+            and stamp.check(network.hash, params, record, params.stranger_bits)
+        )
 
     def next_write(self, now: float) -> Task | None:
         """The QUEUE_DELETE of an entry that has been read."""
@@ -303,7 +351,7 @@ class Fetcher:
 
         def ended(answer: Answer | None, later: float) -> list[Effect]:
             self._deleting.discard(entry)
-            if answer is not None and answer.n >= self._context.quorum(later):
+            if answer is not None and self._context.acks(answer) >= self._context.quorum(later):
                 self._deletions.pop(entry, None)
             return []
 

@@ -17,7 +17,7 @@ from mixmail.boxes.query import Answer, QueryOp
 from mixmail.boxes.record import Record
 from mixmail.boxes.status import Status
 from mixmail.effects import Change, Delete, Effect, Emit, Persist, Put, Update
-from mixmail.errors import UserError
+from mixmail.errors import RemoteProtocolError, UserError
 from mixmail.mail import message
 
 from .context import Context
@@ -113,18 +113,20 @@ class Outbox:
                 effects.extend(self._seal(mail, now))
         return effects
 
-    def answered(self, mail_id: str) -> tuple[list[Change], list[Effect]]:
-        """A mail arrived that answers `mail_id`: say so, and stop re-publishing its records.
+    def answered(self, mail_id: str, contact: str) -> tuple[list[Change], list[Effect]]:
+        """`contact` answered `mail_id`: say so, and stop re-publishing its records.
 
         An answer may be faster than the homes' word that all is stored: then the mail says "answered" and
         stays in the outbox until that word has come.
         """
         waiting = self._state.outbox.get(mail_id)
+        if waiting is not None and waiting.contact != contact:
+            return [], []
         if waiting is not None:
             waiting.state = "answered"
             return [self._change(waiting)], [self._emit(waiting)]
         changes: list[Change] = [
-            Update("mails", {"id": mail_id, "folder": "sent"}, {"state": "answered"}),
+            Update("mails", {"id": mail_id, "folder": "sent", "contact": contact}, {"state": "answered"}),
         ]
         stored = [p for p in self._state.parts.values() if p.mail == mail_id]
         if not stored:
@@ -140,7 +142,10 @@ class Outbox:
     # sealing
 
     def _session(self, mail: OutgoingMail) -> Session | None:
-        """The newest session in which we can write to this contact as this identity."""
+        """The newest session in which the other side has been heard, else the newest of all.
+
+        Newest, since the other side may have forgotten an older one.
+        """
         own = [
             session
             for session in self._state.sessions.values()
@@ -148,8 +153,7 @@ class Outbox:
         ]
         if not own:
             return None
-        rank = {"open": 2, "unanswered": 1, "waiting": 0}
-        return max(own, key=lambda session: (rank[session.state], session.created))
+        return max(own, key=lambda session: (session.state != "waiting", session.created))
 
     def _seal(self, mail: OutgoingMail, now: float) -> list[Effect]:
         person = self._state.people[mail.identity]
@@ -222,12 +226,15 @@ class Outbox:
         mail = self._state.outbox.get(part.mail)
         if mail is None or answer is None:
             return []
+        if answer.status is Status.EXISTS and not _proves_another(answer, part):
+            return []  # a proxy's bare word: ask another one
+        acks = self._context.acks(answer)
         if not answer.status.acknowledges:
             refused = f"refused ({answer.status.name}); trying again"
             return self._noted(mail, NOTES.get(answer.status, refused))
-        part.acks, part.homes = max(part.acks, answer.n), self._context.replicas(now)
-        if answer.n < self._context.quorum(now):
-            return self._noted(mail, f"only {answer.n} storage nodes answered; trying again")
+        part.acks, part.homes = max(part.acks, acks), self._context.replicas(now)
+        if acks < self._context.quorum(now):
+            return self._noted(mail, f"only {acks} storage nodes answered; trying again")
         part.state = "stored"
         change: Change = Update(
             "outgoing", {"id": part.id}, {"state": "stored", "acks": part.acks, "homes": part.homes}
@@ -280,3 +287,13 @@ class Outbox:
                 mail.note,
             )
         )
+
+
+def _proves_another(answer: Answer, part: OutgoingPart) -> bool:
+    """Whether the answer holds another record that the owner of the part's key has signed."""
+    own = Record.parse(part.record)
+    try:
+        other = Record.parse(answer.field)
+    except RemoteProtocolError:
+        return False
+    return other.key == own.key and not other.identical(own) and other.check_signature()

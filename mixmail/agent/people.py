@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from mixmail.boxes.query import Answer, QueryOp
+from mixmail.boxes.query import SPREAD, Answer, QueryOp
 from mixmail.boxes.record import Record, key_field
 from mixmail.boxes.status import Status
 from mixmail.effects import Change, Delete, Effect, Emit, Persist, Put, Update
@@ -26,11 +26,12 @@ from .model import Contact, Inbox, Person
 from .queries import Task
 
 KINDS = (0, 1)
+LOOKUP_DOUBLINGS = 10
 
 
 def nameless(address: Address) -> str:
-    """How a contact is shown whose name nobody has given yet."""
-    return address.text[:12]
+    """How a contact is shown whose name nobody has given yet: both halves of the address count."""
+    return f"{address.text[:8]}…{address.text[-6:]}"
 
 
 class People:
@@ -136,7 +137,7 @@ class People:
 
         def ended(answer: Answer | None, later: float) -> list[Effect]:
             self._publishing.discard(place)
-            stored = answer is not None and answer.n >= self._context.quorum(later)
+            stored = answer is not None and self._context.acks(answer) >= self._context.quorum(later)
             if stored and self._unpublished.get(place) is record:
                 del self._unpublished[place]
             return []
@@ -151,14 +152,23 @@ class People:
         if address.text in self._state.contacts:
             known = self._state.contacts[address.text].name
             raise UserError(f"That address is in the address book already, as {known}.", "known-contact")
+        self._lookups[address.text] = now
         return self.learn(address, name.strip() or nameless(address), now)
 
     def learn(self, address: Address, name: str, now: float) -> list[Effect]:
-        """Add a contact, ours or one who wrote first, and look its profile up."""
+        """Add a contact.
+
+        The profile of one who wrote first is not looked up: an answer needs none, and strangers could
+        make us read at keys of their choice.
+        """
         contact = Contact(address.text, name, address, now)
         self._state.contacts[contact.id] = contact
-        self._lookups[contact.id] = now
         return [Persist((Put("contacts", contact.row()),), "contact"), Emit(ContactsChanged(contact.id))]
+
+    def free_name(self, wanted: str, address: Address) -> str:
+        """A name that a stranger gives himself: one that is taken gets the end of the address behind it."""
+        taken = {contact.name.casefold() for contact in self._state.contacts.values()}
+        return f"{wanted} (…{address.text[-6:]})" if wanted.casefold() in taken else wanted
 
     def contact(self, contact: str) -> Contact:
         """The contact with this id; UserError if there is none."""
@@ -214,7 +224,8 @@ class People:
         self._lookups[contact.id] = now + self._context.params.rto
         key = profile_key(contact.address, week, kind)
         ended = partial(self._looked_up, contact, week, kind)
-        return Task(QueryOp.READ, 0, lambda _: key_field(key), ended, real=True)
+        flags = SPREAD if contact.asked > 1 else 0
+        return Task(QueryOp.READ, flags, lambda _: key_field(key), ended, real=True)
 
     def _looked_up(
         self, contact: Contact, week: int, kind: int, answer: Answer | None, now: float
@@ -226,7 +237,9 @@ class People:
                 raise RemoteProtocolError("no profile here")
             profile = open_profile(contact.address, Record.parse(answer.field), week, kind)
         except RemoteProtocolError:
-            wait = self._context.params.slot * self._context.params.slot_shares
+            # Twice as rarely after each round of all four places: who has none costs us little.
+            rounds = min(contact.asked // 4, LOOKUP_DOUBLINGS)
+            wait = self._context.params.slot * self._context.params.slot_shares * 2.0**rounds
             self._lookups[contact.id] = now + self._context.rng.exponential(wait)
             return []
         del self._lookups[contact.id]

@@ -25,6 +25,8 @@ STREAM_SEED_BYTES = SEED_BYTES + CHAIN_BYTES
 LAST_INDEX = 2**64 - 1
 
 _CAP = struct.Struct(">32sQ32s")
+MAX_FIRST_INDEX = 2**63
+"""Where a stream may begin for a reader: from there nobody comes to the end of the numbers."""
 CAP_BYTES = _CAP.size
 
 
@@ -82,6 +84,8 @@ class ReadCap:
         public, index, chain = _CAP.unpack(require_length("read capability", raw, CAP_BYTES))
         if not ed25519.is_valid_point(public):
             raise RemoteProtocolError("the key in a read capability is not a valid point")
+        if index > MAX_FIRST_INDEX:
+            raise RemoteProtocolError("the index in a read capability is beyond any stream")
         return cls(public, index, chain)
 
 

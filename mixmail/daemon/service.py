@@ -161,7 +161,9 @@ class Daemon:
             return
         rows = yield self._in_profile_thread(partial(self._open_profile, passphrase))
         self.locked = False
-        self.agent = Agent(self.network, self.node.node_id, self.view, self.rng, rows, self.now())
+        # The same schedule goes on: an unlock must not show on the wire.
+        schedule = self.agent.schedule
+        self.agent = Agent(self.network, self.node.node_id, self.view, self.rng, rows, self.now(), schedule)
         self._run_agent(self.agent.start(self.now()))
         self._rearm()
 
@@ -316,6 +318,8 @@ class Daemon:
                 self._offload(effect, self._node_done)
             case Emit(node_events.SurbReply() as reply):
                 self._run_agent(self.agent.handle_reply(reply.ident, reply.body, self.now()))
+            case Emit(node_events.KeysRenewed() as renewed):
+                self.home.save_keys(renewed.keys)
             case Emit(node_events.OwnDescriptor() as own):
                 self.home.save_published(Descriptor.parse(own.raw).order)
             case Emit():
@@ -429,12 +433,14 @@ class Daemon:
     def _on_wake(self) -> None:
         self._wakes_at = float("inf")
         now = self.now()
-        due = self.node.next_timeout()
-        if due is not None and due <= now:
-            self._run_node(self.node.handle_timeout(now))
-        if self.agent.next_timeout() <= now:
-            self._run_agent(self.agent.handle_timeout(now))
-        self._rearm()
+        try:
+            due = self.node.next_timeout()
+            if due is not None and due <= now:
+                self._run_node(self.node.handle_timeout(now))
+            if self.agent.next_timeout() <= now:
+                self._run_agent(self.agent.handle_timeout(now))
+        finally:
+            self._rearm()  # a defect in one task must not silence the slots that come after it
 
 
 def _told(failure: Failure) -> None:

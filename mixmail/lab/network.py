@@ -279,12 +279,12 @@ class LabNetwork:
         target, links = self._by_id.get(peer), self.links
         if target is None or self._rng.uniform() < links.loss:
             return
-        delay = links.low + (links.high - links.low) * self._rng.uniform()
-        self.scheduler.at(self.now + delay, partial(self._receive, host.node_id, target, frame))
+        when = self.scheduler.now + links.low + (links.high - links.low) * self._rng.uniform()
+        self.scheduler.at(when, partial(self._receive, host.node_id, target, frame))
 
     def _receive(self, sender: bytes, host: LabHost, frame: Frame) -> None:
         if host.node is not None:
-            effects = host.node.handle_frame(sender, frame, self.now)
+            effects = host.node.handle_frame(sender, frame, self.scheduler.now)
             self._perform(host, effects, host.node.handle_command)
             self._rearm(host)
 

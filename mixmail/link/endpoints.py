@@ -6,6 +6,7 @@ process for the string that says so.  So only the forms below are ever handed to
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from twisted.internet.endpoints import clientFromString, serverFromString
@@ -19,10 +20,17 @@ _TCP_CLIENT = re.compile(r"tcp:host=((?:[0-9A-Za-z.-]|\\:)+):port=([0-9]{1,5})")
 
 
 def client_endpoint(reactor: IReactorCore, text: str) -> IStreamClientEndpoint:
-    """The endpoint for `tcp:host=HOST:port=PORT`; RemoteProtocolError for anything else."""
+    """The endpoint for `tcp:host=IP:port=PORT`; RemoteProtocolError for anything else.
+
+    A number and no name: looking a name up would tell a name server whom we talk to.
+    """
     match = _TCP_CLIENT.fullmatch(text) if len(text) <= LONGEST else None
     if match is None or not 1 <= int(match[2]) <= 0xFFFF:
         raise RemoteProtocolError("endpoint of an unknown form")
+    try:
+        ipaddress.ip_address(match[1].replace("\\:", ":"))
+    except ValueError as error:
+        raise RemoteProtocolError("an endpoint needs an IP address, not a name") from error
     endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
     return endpoint
 

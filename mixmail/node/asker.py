@@ -62,8 +62,10 @@ class Asker:
 
     def start(self, walk: Walk, finished: Finished, now: float) -> list[Effect]:
         """Begin `walk`; `finished(now)` is called once, when its answer can be given."""
-        prompt = [home for home in walk.homes if self._silent.get(home[1], now) <= now]
-        late = [home for home in walk.homes if self._silent.get(home[1], now) > now]
+        prompt, late = list(walk.homes), []
+        if self._silent:
+            prompt = [home for home in walk.homes if self._silent.get(home[1], now) <= now]
+            late = [home for home in walk.homes if self._silent.get(home[1], now) > now]
         last_ask = now + (NODE_LIMITS.proxy_rounds - 1) * self._params.home_timeout
         run = _Run(walk, finished, walk.query.pack(), last_ask, [*prompt, *late][::-1])
         self.running += 1

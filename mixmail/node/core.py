@@ -20,8 +20,12 @@ Rules of use
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from mixmail.boxes.store import RecordStore
+from mixmail.directory import puzzle
 from mixmail.directory.descriptor import Descriptor, build
 from mixmail.directory.puzzle import Proof
 from mixmail.directory.view import View
@@ -31,7 +35,7 @@ from mixmail.jobs import Jobs
 from mixmail.node.commands import Command, LinkDown, LinkUp, PeerDescriptor, Start, Stop
 from mixmail.node.courier import Courier
 from mixmail.node.directory_role import Directory
-from mixmail.node.events import OwnDescriptor, Stopped
+from mixmail.node.events import KeysRenewed, OwnDescriptor, OwnDescriptorRefused, Stopped
 from mixmail.node.keys import EpochKeys, NodeKeys
 from mixmail.node.mix import Mix
 from mixmail.node.proxy import Proxy
@@ -195,7 +199,23 @@ class Node:
         for epoch in gone:
             self._mix.forget_epoch(epoch)
             self._proxy.forget_epoch(epoch)
+        if self._keys.q != puzzle.period(self._params, self.node_id, day_of(now)):
+            return self._renew_proof(day_of(now), 0)
         return self._publish((0, 0), now) if fresh else []
+
+    def _renew_proof(self, day: int, start: int) -> list[Effect]:
+        """The identity puzzle's period is over: solve the new one elsewhere, then publish."""
+        job = partial(puzzle.solve, self.network, self.node_id, day, start, NODE_LIMITS.puzzle_chunk)
+
+        def solved(found: Any, now: float) -> list[Effect]:
+            if isinstance(found, Exception):
+                return [Emit(OwnDescriptorRefused(f"the puzzle could not be solved: {found}"))]
+            if found is None:
+                return self._renew_proof(day, start + NODE_LIMITS.puzzle_chunk)
+            self._keys = replace(self._keys, nonce=found.nonce, q=found.q, storage_id=found.storage_id)
+            return [Emit(KeysRenewed(self._keys)), *self._publish((0, 0), now)]
+
+        return self._jobs.start("cpu", job, solved)
 
     def _outdo(self, order: tuple[int, int], now: float) -> list[Effect]:
         # Two nodes that run with one key would go on for ever: not more often than the gossip.

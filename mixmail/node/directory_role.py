@@ -127,7 +127,7 @@ class Directory:
             elif self._view.puzzle_known(item):
                 if self._view.add(item, now):
                     fresh.append(item)
-            elif self._jobs.full:
+            elif len(self._proving) >= NODE_LIMITS.proofs or self._jobs.full:
                 self._stats.add("drop.descriptor_busy")
             else:
                 self._proving.add(item.hash)

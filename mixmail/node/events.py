@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mixmail.node.keys import NodeKeys
+
 
 @dataclass(frozen=True, slots=True)
 class SurbReply:
@@ -25,6 +27,13 @@ class OwnDescriptor:
     """The node has a new descriptor of its own (start, epoch turn): what HELLO and seeds carry."""
 
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeysRenewed:
+    """The identity puzzle of the new period is solved: keep these keys in place of the old ones."""
+
+    keys: NodeKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 
 from mixmail.agent.commands import CreateIdentity
 from mixmail.agent.core import Agent, Command
+from mixmail.agent.events import MailArrived, MailState
 from mixmail.agent.tables import PRIMARY_KEYS, Rows
 from mixmail.control.daemon_backend import DaemonBackend
 from mixmail.control.server import ControlServer
@@ -58,6 +59,7 @@ class LabDaemon:
         self.network = lab.network
         self.rng = self.host.rng
         self.listeners: list[Callable[[Any], None]] = []
+        self.told = 0  # events so far
         self.links = LabLinks(lab, self.host)
         self.started_at = lab.now
         self.trouble = ""
@@ -169,6 +171,7 @@ class LabDaemon:
 
     def _heard(self, host: LabHost, event: Any) -> None:
         if host is self.host:
+            self.told += isinstance(event, (MailArrived, MailState))
             for listener in self.listeners:
                 listener(event)
 

@@ -74,13 +74,21 @@ class Stage:
 
     async def press(self, *keys: str) -> None:
         """All keys in one burst, as a quick typist's reach a slow machine; return when all are through."""
-        for key in keys:
-            event = events.Key(key, _CHARACTERS.get(key, key if len(key) == 1 else None))
+        await self._send(
+            *(events.Key(key, _CHARACTERS.get(key, key if len(key) == 1 else None)) for key in keys)
+        )
+
+    async def paste(self, text: str) -> None:
+        """What a terminal sends for a text from the clipboard."""
+        await self._send(events.Paste(text))
+
+    async def _send(self, *sent: events.Event) -> None:
+        for event in sent:
             event.set_sender(self.app)
             self.app.post_message(event)
         deadline = time.monotonic() + KEYS_LIMIT
         while self.app.is_running and (self.app.message_queue_size or not self.app.type_ahead.idle):
-            assert time.monotonic() < deadline, f"the keys {keys} never had their effect"
+            assert time.monotonic() < deadline, f"{sent[:40]} never had their effect"
             await asyncio.sleep(0.001)
         if self.app.is_running:
             await self.pilot.pause(0)
@@ -118,12 +126,16 @@ class LabStage(Stage):
         await self.pilot.pause(0)
 
     async def comes(self, text: str, step: float = STEP) -> None:
-        """Let virtual time pass until `text` is on the screen."""
+        """Let virtual time pass until `text` is on the screen, which may follow each event on the way."""
         deadline = self.daemon.now() + TOO_LATE
         while text not in self.text():
             assert self.daemon.now() < deadline, f"{text!r} never came:\n{self.text()}"
+            before = self.daemon.told
             self.daemon.run(step)
-            await self.pilot.pause(0.01)
+            if self.daemon.told != before:
+                await self.settles()
+            else:
+                await asyncio.sleep(0)
 
     async def settles(self) -> None:
         """Wait until the screen shows what the daemon has told so far."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from hostile import CONTROLS, TEXTS
+from hostile_mail import deliver
 from memory_backend import MemoryBackend
 from textual.widgets import TextArea
 
@@ -25,8 +26,6 @@ from tui.screens.dialogs import Dialog
 from tui.screens.main import MainScreen
 from tui.widgets.mail_list import MailList
 from tui.widgets.reader import Reader
-
-HERE = Path(__file__).parent
 
 
 def fill(backend: MemoryBackend) -> None:
@@ -110,29 +109,44 @@ OWN = re.compile(
 )
 
 
-def test_no_forbidden_byte_reaches_the_terminal() -> None:
-    parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+def test_no_forbidden_byte_of_a_hostile_mail_reaches_the_terminal(tmp_path: Path) -> None:
+    """Mails that came by the agent, `mixmail` as it ships on a pseudo terminal, and its daemon."""
+    home = tmp_path / "home"
+    numbers = deliver(home, TEXTS)
+    mixmail = [sys.executable, "-m", "mixmail"]
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(sys.path)}
     environment.pop("NO_COLOR", None)
-    command = [sys.executable, str(HERE / "pty_app.py")]
+    environment["MIXMAIL_HOME"] = str(home)
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     with subprocess.Popen(
-        command, stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True
+        mixmail, stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True
     ) as process:
         os.close(child)
         try:
             terminal = Terminal(parent)
-            for number in range(len(TEXTS) - 1, -1, -1):
+            for number in numbers:
                 terminal.wait_for(f"b{number:02}".encode())
                 terminal.write(b"j")
+            terminal.write(b"r")
+            terminal.wait_for(b"wrote on")
+            terminal.write(b"\x1b")
+            terminal.wait_for(b"Compose")
+            terminal.write(b"4")
+            terminal.wait_for(b"Enter goes on writing it")
+            terminal.write(b"a")
+            terminal.wait_for(b"Address book")
+            terminal.write(b"\x1b")
+            terminal.wait_for(b"Compose")
             terminal.write(b"q")
             written = terminal.rest()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             os.close(parent)
-    left = OWN.sub(b"", written)
-    text = left.decode()
+            subprocess.run([*mixmail, "stop"], env=environment, check=True, capture_output=True)
+    written = written[written.index(b"\x1b[?1049h") :]  # what stands before it was written before the screen
+    text = OWN.sub(b"", written).decode()
     found = CONTROLS.search(text.replace("\r\n", "\n").replace("\r", "\n"))
     assert not found, f"{found!r} in {text[max(0, found.start() - 80) : found.end() + 80]!r}"
     assert written.count(b"\x1b[?1049l") == 1  # a mode that the program sets as well, when it leaves

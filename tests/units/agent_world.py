@@ -56,7 +56,7 @@ class Homes:
         request = QueueRequest.from_field(field)
         assert request.verify(task.op, hour_of(now))
         if task.op is QueryOp.QUEUE_DELETE:
-            return Answer(self.store.queue_delete(request.key, request.after), self.acks, 0, EMPTY_FIELD)
+            return self._written(self.store.queue_delete(request.key, request.after))
         entries = self.store.queue_list(request.key, request.after, 1)
         return _found(entries[0] if entries else None)
 

@@ -68,7 +68,8 @@ def read(desk: Desk, ahead: int) -> Task:
     (session,) = desk.agent.state.sessions.values()
     task = desk.agent._fetcher._read_session(session, polled=False)
     if ahead:
-        desk.rng.uniform = lambda: 0.0  # type: ignore[method-assign]
+        draws = iter([0.0] * ahead + [0.999])
+        desk.rng.uniform = lambda: next(draws)  # type: ignore[method-assign]
         task = desk.agent._fetcher._read_session(session, polled=True)
         del desk.rng.uniform
     return task
@@ -172,9 +173,9 @@ def test_an_entry_is_deleted_until_the_quorum_has_done_it(alice: Desk, bob: Desk
         bob.next_of(QueryOp.QUEUE_DELETE, slots=40)
     bob.end(task, None)
     task = bob.next_of(QueryOp.QUEUE_DELETE)
-    bob.end(task, Answer(Status.OK, QUORUM - 1, 0, EMPTY_FIELD))
+    bob.end(task, Answer(Status.OK, QUORUM - 1, (1 << (QUORUM - 1)) - 1, EMPTY_FIELD))
     task = bob.next_of(QueryOp.QUEUE_DELETE)
-    bob.end(task, Answer(Status.OK, QUORUM, 0, EMPTY_FIELD))
+    bob.end(task, Answer(Status.OK, QUORUM, (1 << QUORUM) - 1, EMPTY_FIELD))
     assert bob.agent._fetcher._deletions == {}
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixmail.agent.commands import AddContact, SendMail
+from mixmail.agent.fetcher import LOOK_AHEAD
 from mixmail.agent.model import Session
 from mixmail.agent.schedule import SendSchedule, SlotKind
 from mixmail.boxes.capability import WriteCap
@@ -123,8 +124,10 @@ def polls(desk: Desk, sessions: list[Session], seed: int) -> Counter[str]:
     names = {}
     for session in sessions:
         assert session.read_cap is not None
-        for cap in (session.read_cap, session.read_cap.advance()):
+        cap = session.read_cap
+        for _ in range(LOOK_AHEAD + 1):
             names[cap.box_id()] = session.id
+            cap = cap.advance()
     drawn: Counter[str] = Counter()
     desk.agent._context.rng._random.seed(seed)  # type: ignore[attr-defined]
     for _ in range(POLLS):

@@ -15,7 +15,7 @@ from mixmail.errors import LocalProtocolError
 from mixmail.node import directory_role
 from mixmail.node.commands import LinkDown, LinkUp, PeerDescriptor, Start, Stop
 from mixmail.node.core import Node
-from mixmail.node.events import OwnDescriptor, OwnDescriptorRefused, Stopped, ViewChanged
+from mixmail.node.events import KeysRenewed, OwnDescriptor, OwnDescriptorRefused, Stopped, ViewChanged
 from mixmail.node.keys import NodeKeys
 from mixmail.node.wire import Kind
 from mixmail.testing import MemoryStore, SeededRandomness
@@ -204,14 +204,32 @@ def test_an_older_descriptor_of_the_own_id_changes_nothing() -> None:
     assert later.descriptor == mine
 
 
-def test_a_puzzle_of_another_time_is_told() -> None:
+def test_a_puzzle_whose_period_is_over_is_solved_anew() -> None:
+    world = World(2)
+    old = make_keys(world.network, SeededRandomness("old").bytes(32), TODAY - 200)
+    view = View(world.network)
+    node = Node(world.network, old, "tcp:host=o:port=1", bytes(32), MemoryStore(), world.rng, view)
+    effects = node.handle_command(Start(), NOON)
+    renewed = None
+    while renewed is None:
+        (job,) = [e for e in effects if isinstance(e, Offload) and e.lane == "cpu"]
+        effects = node.handle_command(Done(job.token, job.job()), NOON)
+        renewed = next((e.event for e in effects if isinstance(getattr(e, "event", None), KeysRenewed)), None)
+    assert renewed.keys.seed == old.seed and renewed.keys.q != old.q
+    own = Descriptor.parse(node.descriptor)
+    assert own.storage_id == renewed.keys.storage_id
+    assert world.nodes[1].view.add(own, NOON), "the others take it"
+
+
+def test_a_puzzle_that_cannot_be_solved_is_told() -> None:
     world = World(1)
     old = make_keys(world.network, SeededRandomness("old").bytes(32), TODAY - 200)
-    node = Node(
-        world.network, old, "tcp:host=o:port=1", bytes(32), MemoryStore(), world.rng, View(world.network)
-    )
-    events = [getattr(effect, "event", None) for effect in node.handle_command(Start(), NOON)]
-    assert OwnDescriptorRefused("puzzle period") in events
+    view = View(world.network)
+    node = Node(world.network, old, "tcp:host=o:port=1", bytes(32), MemoryStore(), world.rng, view)
+    effects = node.handle_command(Start(), NOON)
+    (job,) = [e for e in effects if isinstance(e, Offload) and e.lane == "cpu"]
+    effects = node.handle_command(Done(job.token, MemoryError()), NOON)
+    assert any(isinstance(getattr(e, "event", None), OwnDescriptorRefused) for e in effects)
 
 
 # life
