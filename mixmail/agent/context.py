@@ -61,7 +61,7 @@ class Context:
         bits = params.stranger_bits if record.type is RecordType.QUEUE else params.box_bits
         if bits == 0:
             return then(record, now)
-        return self._search(record, bits, 0, then, now)
+        return self._search(record, bits, int.from_bytes(self.rng.bytes(8), "big"), then, now)
 
     def _search(self, record: Record, bits: int, start: int, then: Stamped, now: float) -> list[Effect]:
         job = partial(

@@ -6,7 +6,7 @@
     parameters = "mail"
 
     [[seeds]]
-    endpoint = "tcp:192.0.2.1:4711"
+    endpoint = "tcp:host=192.0.2.1:port=4711"
     certificate = "64 hex digits"
     node = "64 hex digits"
 
