@@ -188,7 +188,10 @@ def parser() -> argparse.ArgumentParser:
         "--minutes", type=positive(float), default=10.0, help="lab: virtual minutes measured (10)"
     )
     made.add_argument(
-        "--warm-up", type=positive(float), default=600.0, help="lab: virtual seconds before (600)"
+        "--warm-up",
+        type=positive(float),
+        default=bench_lab.WARM_UP,
+        help="lab: virtual seconds before (1200)",
     )
     made.add_argument("--nodes", type=positive(int), default=200, help="lab: virtual nodes (200)")
     made.add_argument("--readme", action="store_true", help="write all figures into the README")

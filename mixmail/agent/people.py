@@ -219,12 +219,11 @@ class People:
         contact = self._state.contacts[self._context.rng.choice(due)]
         # Both sub-kinds in this week's place, then both in last week's, and so on in turn.
         kind, back = contact.asked % 2, (contact.asked // 2) % 2
-        contact.asked += 1
         week = week_of(day_of(now)) - back
         self._lookups[contact.id] = now + self._context.params.rto
         key = profile_key(contact.address, week, kind)
         ended = partial(self._looked_up, contact, week, kind)
-        flags = SPREAD if contact.asked > 1 else 0
+        flags = SPREAD if contact.asked else 0
         return Task(QueryOp.READ, flags, lambda _: key_field(key), ended, real=True)
 
     def _looked_up(
@@ -237,7 +236,9 @@ class People:
                 raise RemoteProtocolError("no profile here")
             profile = open_profile(contact.address, Record.parse(answer.field), week, kind)
         except RemoteProtocolError:
-            # Twice as rarely after each round of all four places: who has none costs us little.
+            # Twice as rarely after each round of all four places: who has none costs us little.  A query
+            # that was lost says nothing about the place, so it is asked again as soon as before.
+            contact.asked += answer is not None
             rounds = min(contact.asked // 4, LOOKUP_DOUBLINGS)
             wait = self._context.params.slot * self._context.params.slot_shares * 2.0**rounds
             self._lookups[contact.id] = now + self._context.rng.exponential(wait)

@@ -8,6 +8,7 @@ strings; scalars are reduced modulo the group order and are not clamped.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
@@ -45,6 +46,7 @@ def mult(scalar: bytes, point: bytes) -> bytes:
         raise RemoteProtocolError("not a valid ed25519 point") from error
 
 
+@lru_cache(4_096)  # keys are public and come again: a holder publishes his records again and again
 def is_valid_point(point: bytes) -> bool:
     """Whether this is a canonical point of the prime-order group other than the identity."""
     return len(point) == 32 and bindings.crypto_core_ed25519_is_valid_point(point)

@@ -14,8 +14,8 @@ from mixmail.params import MAIL, NetworkParameters
 from .network import LabNetwork
 
 NODES = 200
-WARM_UP = 600.0
-"""Virtual seconds until the pools are as full as they stay: a way there and back has seven mean delays."""
+WARM_UP = 1_200.0
+"""Virtual seconds until pools, homes and what is remembered of boxes are about as full as they stay."""
 
 PARAMETERS: NetworkParameters = dataclasses.replace(
     MAIL, name="lab mail", puzzle_memory=8_192, puzzle_passes=1, puzzle_bits=0

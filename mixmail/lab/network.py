@@ -52,11 +52,12 @@ class TraceEvent:
 
 @dataclass(slots=True)
 class Links:
-    """How frames travel: latency uniform in [low, high] seconds, each lost with this probability."""
+    """How frames travel: latency uniform in [low, high] seconds, each lost with probability `loss`."""
 
     low: float = 0.005
     high: float = 0.050
     loss: float = 0.0
+    lossy: frozenset[int] = frozenset()  # kinds of frames that are lost; none named: all
 
 
 @dataclass
@@ -275,9 +276,11 @@ class LabNetwork:
         self.frames += cut
         for observer in self.observers:
             observer(host.number, peer, frame)
-        self._note(host, "frame", frame.kind, "")
+        if self.tracing:
+            self._note(host, "frame", frame.kind, "")
         target, links = self._by_id.get(peer), self.links
-        if target is None or self._rng.uniform() < links.loss:
+        lost = self._rng.uniform() < links.loss
+        if target is None or (lost and (not links.lossy or frame.kind in links.lossy)):
             return
         when = self.scheduler.now + links.low + (links.high - links.low) * self._rng.uniform()
         self.scheduler.at(when, partial(self._receive, host.node_id, target, frame))

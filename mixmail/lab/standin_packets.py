@@ -1,10 +1,12 @@
 """Packets without cryptography, of the real sizes and with the real rules, for `stand_in_crypto`.
 
-    header (7057) = version | tag (32) | a stop for each hop | zero
+    header (7057) = version | turns (1) | tag (31) | a stop for each hop | zero
     stop (96)     = beginning of the hop's mix key (32) | command (64)
 
-A hop opens a packet only with the key of its first stop, takes that stop away and counts the tag up.
-From `rng` they draw what the real ones draw, so that a run goes on in the same way.
+A hop opens a packet only with a key of the packet's stops.  Where no hop comes twice (turns 0), the packet
+goes on as the same bytes, so that nothing is copied; else only the first stop opens it, and the hop takes
+that stop away and counts the turns up.  From `rng` they draw what the real ones draw, so that a run goes
+on in the same way.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ _TAG = slice(1, 33)
 _STOPS_AT = 33
 _KEY = 32
 _STOP = _KEY + GEOMETRY.command
+_STOPS_END = _STOPS_AT + GEOMETRY.max_hops * _STOP
+_SAME = b"\0"  # turns of a packet that does not change
 _NO_STOP = bytes(_STOP)
 _DRAWN = GEOMETRY.routing - GEOMETRY.command  # of random bytes by a header of one hop ...
 _FEWER = GEOMETRY.block  # ... and so many fewer for each further one
@@ -75,10 +79,11 @@ class Packets:
         require_length("packet", packet, GEOMETRY.packet)
         if packet[:1] != VERSION:
             raise RemoteProtocolError(f"packet version {packet[0]} is unknown")
-        name = packet[_STOPS_AT : _STOPS_AT + _KEY]
+        end = _STOPS_END if packet[1:2] == _SAME else _STOPS_AT + _STOP
         for key in keys:
-            if key.public.raw.startswith(name):
-                command = Command.parse(packet[_STOPS_AT + _KEY : _STOPS_AT + _STOP])
+            at = packet.find(key.public.raw[:_KEY], _STOPS_AT, end)
+            if at >= 0:
+                command = Command.parse(packet[at + _KEY : at + _STOP])
                 return Opened(packet[_TAG], command, packet)
         raise RemoteProtocolError("no live key fits the packet")
 
@@ -87,7 +92,8 @@ class Packets:
         if not 1 <= count <= GEOMETRY.max_hops:
             raise LocalProtocolError(f"a path has 1 to {GEOMETRY.max_hops} hops, not {count}")
         rng.bytes(_DRAWN - (count - 1) * _FEWER)
-        pieces = [VERSION, self._tags.bytes(32)]
+        again = len({hop.key.raw for hop in path}) < count
+        pieces = [VERSION, b"\1" if again else _SAME, self._tags.bytes(31)]
         for number, hop in enumerate(path):
             if number + 1 < count:
                 command = Command(CommandKind.FORWARD, hop.delay_ms, path[number + 1].node_id)
@@ -108,10 +114,12 @@ class Opened:
     def finish(self) -> bytes:
         """As `OpenedHeader.finish`."""
         kind = self.command.kind
+        if kind is CommandKind.FORWARD and self.replay_tag[:1] == _SAME:
+            return self.packet
         if kind is CommandKind.FORWARD:
-            tag = (int.from_bytes(self.replay_tag, "big") + 1) % 2**256
+            tag = bytes([self.replay_tag[0] + 1]) + self.replay_tag[1:]
             view = memoryview(self.packet)
             rest = view[_STOPS_AT + _STOP : _HEADER]
-            return b"".join((VERSION, tag.to_bytes(32, "big"), rest, _NO_STOP, view[_HEADER:]))
+            return b"".join((VERSION, tag, rest, _NO_STOP, view[_HEADER:]))
         body = self.packet[_HEADER:]
         return open_body(body) if kind is CommandKind.DELIVER else body

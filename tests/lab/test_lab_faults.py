@@ -48,6 +48,29 @@ def test_every_part_is_kept_by_at_least_the_quorum_of_its_homes(loss: float) -> 
         assert (alice.host.tables["mails"][(mail,)]["replicas"]) == EAGER.replicas
 
 
+def test_what_too_few_homes_have_is_not_called_stored() -> None:
+    """Most homes cannot be reached by the proxies: a write is acknowledged by fewer than the quorum, and
+    said to be stored only when a later try has found enough."""
+    with stand_in_crypto(25):
+        few = Links(loss=0.85, lossy=frozenset({Kind.HOME_QUERY}))
+        lab = LabNetwork(EAGER, nodes=40, seed=25, senders=2)
+        lab.start()
+        truth = Truth(lab)
+        alice, bob = User(lab, 0, "Alice", []), User(lab, 1, "Bob", [])
+        alice.create()
+        bob.create()
+        lab.run(10.0)
+        alice.know(bob.address)
+        assert lab.run(60.0, until=lambda: bool(alice.host.tables["contacts"][(bob.address,)]["profile"]))
+        lab.links = few
+        mail = alice.write(bob.address, LONG)
+        assert lab.run(300.0, until=lambda: not alice.outbox())
+    notes = {event.note for event in alice.host.events if getattr(event, "mail", "") == mail}
+    assert any("storage nodes answered; trying again" in note for note in notes)
+    assert truth.claims["stored"] == 1
+    assert alice.host.tables["mails"][(mail,)]["stored_min"] >= EAGER.quorum_of(40)
+
+
 def test_a_mail_waits_for_an_owner_who_is_down() -> None:
     with stand_in_crypto(22):
         lab = LabNetwork(EAGER, nodes=24, seed=22, senders=2)

@@ -50,6 +50,7 @@ def test_five_hundred_mails_among_a_hundred_nodes_arrive_once_each() -> None:
         users: list[User] = []
         for number in range(NODES):
             User(lab, number, f"Person {number}", users).create()
+        lab.run(15.0)  # the profiles go out
         pairs = pairs_of(rng)
         written: Counter[tuple[int, str]] = Counter()
         talks = dict.fromkeys(range(len(pairs)), 0)  # conversation -> rounds written so far

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-LONGEST_FIRST = ["test_kill9", "test_way_is_real"]
+LONGEST_FIRST = ["test_kill9", "test_way_is_real", "test_bad_input", "test_cli_roundtrip"]
 """Two processes share the files: the long ones begin, the short ones fill up."""
 
 

@@ -22,6 +22,7 @@ from waiting import wait_for
 DATA = Path(__file__).parent.parent / "data"
 FILES = sorted(DATA.glob("msg_*.txt"))
 NODES = 6
+PIPED = "Übung"
 HTML_OF_10 = "¡This is a Quoted Printable encoded message!\n"
 HEADERS = {
     "From",
@@ -78,10 +79,12 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
         you = network.you.home.folder
         for path in FILES:
             made.sent[path.name] = mixmail(you, "send", "friend", "--eml", str(path))
-        wait_for(lambda: len(network.echo.folder("inbox")) == len(FILES), "the five mails arrive")
+        piped = ("send", "friend", "-s", PIPED, "--wait", "stored")
+        made.sent[PIPED] = mixmail(you, *piped, stdin="Grüße\n".encode())
+        wait_for(lambda: len(network.echo.folder("inbox")) == len(FILES) + 1, "all mails arrive")
         wait_for(lambda: network.you.folder("outbox") == [], "the outbox is empty")
-        subjects = {by_the_email_package(path)[0]: path.name for path in FILES}
-        assert len(subjects) == len(FILES)
+        subjects = {by_the_email_package(path)[0]: path.name for path in FILES} | {PIPED: PIPED}
+        assert len(subjects) == len(FILES) + 1
         for row in mixmail(made.friend, "inbox")["mails"]:
             name, folder = subjects[row["subject"]], tmp_path_factory.mktemp("saved")
             options = ("--keep-unread", "--save-attachments", str(folder))
@@ -139,26 +142,25 @@ def test_what_the_sender_sees(exchange: Exchange) -> None:
     assert {row["state"] for row in sent} == {"stored"} and {row["contact_name"] for row in sent} == {
         "friend"
     }
+    waited = exchange.sent.pop(PIPED)
+    assert waited["state"] == "stored" and waited["stored_min"] >= 1
     assert all(one["state"] in ("queued", "sent") for one in exchange.sent.values())
 
 
 def test_text_from_a_pipe_and_its_answer(exchange: Exchange) -> None:
-    """`send` from standard input, `read` marks as read, `send --reply-to` comes back, `--wait` sees it."""
+    """`send` from standard input, `read` marks as read, `send --reply-to` comes back and is told."""
     you, friend = exchange.network.you.home.folder, exchange.friend
-    sent = mixmail(you, "send", "friend", "-s", "Übung", "--wait", "stored", stdin="Grüße\n".encode())
-    assert sent["state"] in ("stored", "answered") and sent["stored_min"] >= 1
-
-    wait_for(lambda: len(exchange.network.echo.folder("inbox")) == len(FILES) + 1, "the mail arrives")
-    (row,) = mixmail(friend, "inbox", "--search", "übung")["mails"]
+    (row,) = mixmail(friend, "inbox", "--search", PIPED.lower())["mails"]
     assert row["unread"]
     done = run_mixmail(friend, "read", row["id"])
-    assert (
-        done.returncode == 0 and "Grüße" in done.stdout.decode() and "Subject: Übung" in done.stdout.decode()
+    shown = done.stdout.decode()
+    assert done.returncode == 0 and "Grüße" in shown and f"Subject: {PIPED}" in shown
+    assert not exchange.network.echo.mail(row["id"]).summary.unread
+    mixmail(
+        friend, "send", row["contact"], "-s", f"Re: {PIPED}", "-m", "Danke\n", "--reply-to", row["id"][:10]
     )
-    assert not mixmail(friend, "read", row["id"])["summary"]["unread"]
-    mixmail(friend, "send", row["contact"], "-s", "Re: Übung", "-m", "Danke\n", "--reply-to", row["id"][:10])
     wait_for(lambda: exchange.network.you.folder("inbox"), "the answer arrives")
     (back,) = mixmail(you, "inbox")["mails"]
-    assert back["in_reply_to"] == sent["id"]
     assert mixmail(you, "read", back["id"])["text"] == "Danke\n"
-    assert mixmail(you, "read", sent["id"])["summary"]["state"] == "answered"
+    answered = exchange.network.you.mail(back["in_reply_to"]).summary
+    assert (answered.subject, answered.state) == (PIPED, "answered")

@@ -59,7 +59,8 @@ class LabDaemon:
         self.network = lab.network
         self.rng = self.host.rng
         self.listeners: list[Callable[[Any], None]] = []
-        self.told = 0  # events so far
+        self.told = 0  # events about mails so far
+        self.arrived = 0  # those that say that one has come
         self.links = LabLinks(lab, self.host)
         self.started_at = lab.now
         self.trouble = ""
@@ -172,6 +173,7 @@ class LabDaemon:
     def _heard(self, host: LabHost, event: Any) -> None:
         if host is self.host:
             self.told += isinstance(event, (MailArrived, MailState))
+            self.arrived += isinstance(event, MailArrived)
             for listener in self.listeners:
                 listener(event)
 

@@ -160,9 +160,9 @@ class People:
 
     def write(self, first: int, second: int, subject: str, text: str) -> None:
         """A mail, sent and arrived."""
-        count = len(self.daemons[second].mails())
+        count = self.daemons[second].arrived
         scenario.send(self.lab, self.daemons[first].host, self.daemons[second].host, subject, text)
-        assert self.lab.run(TOO_LATE, lambda: len(self.daemons[second].mails()) > count), "it never arrived"
+        assert self.lab.run(TOO_LATE, lambda: self.daemons[second].arrived > count), "it never arrived"
 
     @asynccontextmanager
     async def screen(self, number: int = 0, size: tuple[int, int] = (80, 24)) -> AsyncIterator[LabStage]:

@@ -16,6 +16,7 @@ from mixmail.mail.identity import week_of
 from mixmail.mail.inbox import inbox_key
 from mixmail.mail.profile import open_profile, profile_key
 from mixmail.params import DAY, day_of
+from mixmail.testing import MemoryStore
 
 
 @pytest.fixture
@@ -121,6 +122,29 @@ def test_only_the_contacts_own_profile_counts(alice: Desk, bob: Desk, fake: str)
     alice.end(task, answer)
     assert not found(alice, bob.address)
     assert alice.run(300, lambda: found(alice, bob.address)), "asked again"
+
+
+def test_lost_look_ups_neither_leave_the_place_out_nor_slow_down(alice: Desk, bob: Desk) -> None:
+    places = set()
+    for _ in range(30):
+        task = alice.next_of(QueryOp.READ)
+        places.add(task.field(bytes(32))[:32])
+        alice.end(task, None)
+    assert len(places) == 1
+    assert alice.run(100, lambda: found(alice, bob.address))
+
+
+def test_who_has_no_profile_is_looked_up_in_all_places_and_ever_more_rarely(alice: Desk, bob: Desk) -> None:
+    alice.homes.store = MemoryStore()
+    asked = []
+    for _ in range(1_000):
+        task = alice.slot()
+        if task.real and task.op is QueryOp.READ:
+            asked.append((alice.now, task.field(bytes(32))[:32]))
+        alice.end(task, alice.homes.answer(task, alice.now))
+    assert len({key for _, key in asked[:4]}) == 4, "two sub-kinds, in this week's place and the last one's"
+    first, last = asked[8][0] - asked[0][0], asked[-1][0] - asked[-9][0]
+    assert last > 2 * first
 
 
 def test_the_rules_of_the_address_book(alice: Desk, bob: Desk) -> None:
