@@ -50,6 +50,7 @@ _REQUEST_HEAD = struct.Struct(">B3s32s16s")
 _REPLY_HEAD = struct.Struct(">BB18s")
 _QUEUE_REQUEST = struct.Struct(">32s64s32s32sI")
 _NONCE = bytes(12)
+_REPLY_REST = bytes(GEOMETRY.payload - _REPLY_HEAD.size - GEOMETRY.reply_ct)
 
 
 class QueryOp(enum.IntEnum):
@@ -134,7 +135,7 @@ class CourierRequest:
         if len(self.surb) != GEOMETRY.surb or len(self.blob) != GEOMETRY.blob:
             raise LocalProtocolError("a courier request needs a whole SURB and a whole blob")
         head = _REQUEST_HEAD.pack(COURIER_OP, bytes(3), self.proxy_id, bytes(16))
-        return head + self.surb + self.blob
+        return b"".join((head, self.surb, self.blob))
 
     @classmethod
     def parse(cls, raw: bytes) -> CourierRequest:
@@ -195,8 +196,8 @@ class CourierReply:
         """op 1 | status u8 | zero(18) | sealed answer(17356) | zero(8303), 25679 bytes."""
         if len(self.sealed) != GEOMETRY.reply_ct:
             raise LocalProtocolError(f"a sealed answer has {GEOMETRY.reply_ct} bytes")
-        raw = _REPLY_HEAD.pack(COURIER_OP, self.status, bytes(18)) + self.sealed
-        return raw + bytes(GEOMETRY.payload - len(raw))
+        head = _REPLY_HEAD.pack(COURIER_OP, self.status, bytes(18))
+        return b"".join((head, self.sealed, _REPLY_REST))
 
     @classmethod
     def parse(cls, raw: bytes) -> CourierReply:

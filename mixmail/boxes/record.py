@@ -31,6 +31,7 @@ TOMBSTONE_EXTRA_DAYS = 7  # outlives the box, which a holder may publish until i
 ZERO_SIGNATURE = bytes(64)
 ZERO_STAMP = bytes(GEOMETRY.stamp)
 EMPTY_FIELD = bytes(GEOMETRY.record)  # a record-shaped field that says nothing
+_NO_MORE = bytes(GEOMETRY.record - 32)  # behind the key in the field of a READ
 FIRST = bytes(32)  # the position before all entries of a queue
 
 _META = struct.Struct(">BBHI")
@@ -198,11 +199,12 @@ def queue_entry(key: bytes, klass: int, day: int, c: bytes) -> Record:
 
 def key_field(key: bytes) -> bytes:
     """The record-shaped field of a READ: key(32) | zero."""
-    return key + EMPTY_FIELD[len(key) :]
+    return key + _NO_MORE
 
 
 def parse_key_field(field: bytes) -> bytes:
     """The key in the field of a READ; RemoteProtocolError unless the rest is zero."""
     require_length("field", field, GEOMETRY.record)
-    require_zero("the rest of a READ", field[32:])
+    if not field.endswith(_NO_MORE):  # as `require_zero`, without a copy of 17 KB for each query
+        raise RemoteProtocolError("the rest of a READ must be zero")
     return field[:32]

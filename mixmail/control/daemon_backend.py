@@ -99,7 +99,7 @@ class DaemonBackend:
             uptime_s=now - daemon.started_at,
             preset=parameters.name,
             anonymous=parameters.anonymous,
-            warnings=[daemon.trouble] if daemon.trouble else [],
+            warnings=daemon.warnings(),
             stored_records=stored,
             delivery_s=delivery_estimate(parameters),
         )

@@ -41,6 +41,7 @@ from mixmail.storage.node_db import NodeDatabase
 from mixmail.storage.profile_db import ProfileDatabase
 from mixmail.storage.thread import StoreThread
 
+STORE_TROUBLE_SHOWN = 600.0  # seconds that a failure of the store is shown
 DISK_RETRY = 2.0  # seconds until a write that the disk refused is tried again
 SEED_RETRY = 1 / 10  # of `link_timeout`: wait before the seeds are asked again
 AGENT_TABLES = tuple(name for name in PRIMARY_KEYS if name not in ("mails", "drafts", "settings"))
@@ -100,6 +101,7 @@ class Daemon:
         self.ready = False
         self.locked = False
         self.trouble = ""  # one sentence about a disk that refuses; empty when all is well
+        self._store_trouble = ("", 0.0)  # why the last access to other people's records failed, and when
         self._pending: set[Deferred[None]] = set()
 
     # start and stop
@@ -240,6 +242,12 @@ class Daemon:
             return fail(UserError("The profile is locked: unlock it with its passphrase first.", "locked"))
         return self._in_profile_thread(lambda: job(self.profile))
 
+    def warnings(self) -> list[str]:
+        """What the user should know about the disk now, a sentence each."""
+        reason, when = self._store_trouble
+        recent = reason if self.now() - when < STORE_TROUBLE_SHOWN else ""
+        return [text for text in (self.trouble, recent) if text]
+
     def stored_records(self) -> Deferred[int]:
         """How many records this node holds for the network."""
 
@@ -318,6 +326,8 @@ class Daemon:
                 self._offload(effect, self._node_done)
             case Emit(node_events.SurbReply() as reply):
                 self._run_agent(self.agent.handle_reply(reply.ident, reply.body, self.now()))
+            case Emit(node_events.StoreFailed() as failed):
+                self._store_trouble = (failed.reason, self.now())
             case Emit(node_events.KeysRenewed() as renewed):
                 self.home.save_keys(renewed.keys)
             case Emit(node_events.OwnDescriptor() as own):

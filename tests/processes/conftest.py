@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-LONGEST_FIRST = ["test_kill9", "test_way_is_real", "test_bad_input", "test_cli_roundtrip"]
-"""Two processes share the files: the long ones begin, the short ones fill up."""
+LONGEST_FIRST = ["test_kill9", "test_way_is_real", "test_cli_roundtrip", "test_bad_input"]
+"""Two processes share the files.  xdist gives the third file to the one that has a single test, so kill9 and
+the command line go together, and so do the other two."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -93,6 +93,11 @@ class Person:
             self.process.terminate()
             self.process.wait(30)
 
+    def close(self) -> None:
+        """End the daemon, in whatever state it is."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
     def words(self) -> str:
         """The end of the log."""
         return "\n".join(self.home.log.read_text(errors="replace").splitlines()[-5:])

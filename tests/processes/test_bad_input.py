@@ -318,10 +318,9 @@ def test_a_full_disk(stopped: Story, tmp_path: Path) -> None:
     if not _can_mount(tmp_path / "try"):
         pytest.skip("nobody but root can mount a small disk")
     place = tmp_path / "disk"
-    with small_disk(place, "8m"):
+    with small_disk(place, "8m"), contextlib.closing(Person(place / "you")) as person:
         home = place / "you"
         shutil.copytree(stopped.home, home, ignore=shutil.ignore_patterns("*.sock*", "*.lock", "*.pid"))
-        person = Person(home)
         ballast = place / "ballast"
         # full at the start
         _fill(ballast)

@@ -108,6 +108,9 @@ class LabDaemon:
             return fail(UserError("The profile is locked: unlock it with its passphrase first.", "locked"))
         return maybeDeferred(job, self.profile)
 
+    def warnings(self) -> list[str]:
+        return [self.trouble] if self.trouble else []
+
     def stored_records(self) -> Deferred[int]:
         counts = self.host.store.count()
         return succeed(counts["records"] + counts["entries"])

@@ -44,7 +44,7 @@ def fill(backend: MemoryBackend) -> None:
 @pytest.mark.asyncio
 async def test_every_view_shows_hostile_text_without_a_control_an_action_or_a_crash(screen: Any) -> None:
     assert len(TEXTS) >= 50
-    async with screen(fill, size=(100, 90)) as stage:
+    async with screen(fill, size=(100, 40)) as stage:
         mails = stage.one(MailList)
         for number in range(len(TEXTS) - 1, -1, -1):
             await stage.until(lambda: stage.one(Reader).mail_id == mails.row.id, f"mail {number}")

@@ -12,7 +12,7 @@ from mixmail.boxes.query import SPREAD, Answer, QueryOp
 from mixmail.boxes.record import EMPTY_FIELD, Record, queue_entry
 from mixmail.boxes.status import Status
 from mixmail.mail.inbox import inbox_owner
-from mixmail.params import GEOMETRY, day_of
+from mixmail.params import DAY, GEOMETRY, day_of
 
 
 @pytest.fixture
@@ -174,6 +174,7 @@ def test_an_entry_is_deleted_until_the_quorum_has_done_it(alice: Desk, bob: Desk
     bob.end(task, None)
     task = bob.next_of(QueryOp.QUEUE_DELETE)
     bob.end(task, Answer(Status.OK, QUORUM - 1, (1 << (QUORUM - 1)) - 1, EMPTY_FIELD))
+    assert len(bob.agent._fetcher._deletions) == 1, "too few homes: once more"
     task = bob.next_of(QueryOp.QUEUE_DELETE)
     bob.end(task, Answer(Status.OK, QUORUM, (1 << QUORUM) - 1, EMPTY_FIELD))
     assert bob.agent._fetcher._deletions == {}
@@ -190,9 +191,22 @@ def test_a_first_message_that_is_read_again_is_no_second_mail(alice: Desk, bob: 
     (before,) = bob.tables["sessions"].values()
     assert before["state"] == "open"
     again = crash(bob)
-    again.end(again.next_of(QueryOp.QUEUE_READ), answer)
+    task = again.next_of(QueryOp.QUEUE_READ)
+    points = list(again.points)
+    again.end(task, answer)
     assert again.inbox() == ["hello\n"] and arrivals(again) == 0
     assert list(again.tables["sessions"].values()) == [before], "not begun anew"
+    assert again.points == points, "no work and no disk for it"
+
+    # Whoever has seen it can leave it in another of his queues: another entry, the same message.
+    later = Desk(bob.homes, "later", again.tables, again.now + DAY)
+    salt = later.agent.state.people[bob.address].inboxes[-1].salt
+    key = inbox_owner(later.agent.state.people[bob.address].identity, salt).public
+    copy = queue_entry(key, PARAMS.mail_class, day_of(later.now), Record.parse(answer.field).c)
+    later.homes.store.queue_add(copy, day_of(later.now), 256)
+    assert later.run(600, lambda: copy.entry_id in later.agent._fetcher._deletions)
+    assert later.inbox() == ["hello\n"] and arrivals(later) == 0
+    assert list(later.tables["sessions"].values()) == [before]
 
 
 @pytest.mark.parametrize("restarted", [False, True])

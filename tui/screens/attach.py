@@ -33,7 +33,7 @@ class AttachFiles(Dialog):
     ]
 
     title_text = "Attachments"
-    keys_text = "Enter attaches   Tab completes   ↑ then Delete removes   Esc closes"
+    keys_text = "Enter attaches   Tab completes   ↑ Delete removes   Esc closes"
 
     def __init__(self, files: list[types.Attachment], limit: int, used: int) -> None:
         """`limit`: bytes of a whole mail, 0 if unknown; `used`: those that its text takes."""
