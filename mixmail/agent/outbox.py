@@ -78,6 +78,7 @@ class Outbox:
             "stored_min": 0,
             "replicas": 0,
             "in_reply_to": parsed.in_reply_to.hex() if parsed.in_reply_to else "",
+            "attachments": len(parsed.attachments),
             "note": "",
             "search_text": search_text(parsed, known.name),
             "eml": eml,

@@ -199,6 +199,7 @@ def mail_row(
         "stored_min": 0,
         "replicas": 0,
         "in_reply_to": parsed.in_reply_to.hex() if parsed.in_reply_to else "",
+        "attachments": len(parsed.attachments),
         "note": "",
         "search_text": search_text(parsed, contact.name),
         "eml": raw,

@@ -12,6 +12,9 @@ from mixmail.cli import plain
 from mixmail.control import types
 from mixmail.errors import UserError
 
+TYPES = mimetypes.MimeTypes(filenames=())
+"""The built-in table only: the machine's own tables tell something about it."""
+
 NAME_BYTES = 255
 """What the usual file systems take."""
 
@@ -35,7 +38,7 @@ def attachments(paths: Sequence[str]) -> list[types.Attachment]:
     return [
         types.Attachment(
             name=Path(path).name,
-            type=mimetypes.guess_type(path)[0] or "application/octet-stream",
+            type=TYPES.guess_type(path)[0] or "application/octet-stream",
             data=read(path, "file"),
         )
         for path in paths

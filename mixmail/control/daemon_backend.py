@@ -177,7 +177,7 @@ class DaemonBackend:
         own = person.name if person else ""
         incoming = row["folder"] == "inbox"
         return types.Mail(
-            summary=_summary(row, len(mail.attachments)),
+            summary=_summary(row),
             text=mail.text,
             attachments=[
                 types.AttachmentInfo(index=index, name=one.name, type=one.type, size=len(one.data))
@@ -359,7 +359,7 @@ def _contact(contact: Contact) -> types.Contact:
     )
 
 
-def _summary(row: Row, attachments: int = 0) -> types.MailSummary:
+def _summary(row: Row) -> types.MailSummary:
     return types.MailSummary(
         id=row["id"],
         folder=row["folder"],
@@ -376,7 +376,7 @@ def _summary(row: Row, attachments: int = 0) -> types.MailSummary:
         replicas=row["replicas"],
         in_reply_to=row["in_reply_to"] or None,
         note=row["note"],
-        attachments=attachments,
+        attachments=row["attachments"] or 0,
     )
 
 

@@ -76,6 +76,7 @@ CREATE TABLE mails (            -- every mail that is shown; the text stands las
   stored_min INTEGER,           -- homes that hold its least held box
   replicas INTEGER,             -- homes that are wanted
   in_reply_to TEXT,             -- id of the mail that it answers
+  attachments INTEGER,          -- how many files it carries
   note TEXT,                    -- one sentence about its state
   search_text TEXT,             -- lower case: subject, name and text
   eml BLOB                      -- the message, RFC 5322
