@@ -262,6 +262,10 @@ class Network:
 class NodeLimits:
     """Bounds of one node's own memory and work.  No part of a network's parameters: nobody else notices."""
 
+    look_ahead: int = 4  # unread indices of a stream that a poll may pass over
+    unfinished_mails: int = 8  # of one session, in memory and on disk
+    lookup_doublings: int = 10  # of the wait between looks for a profile that is not there
+    stamp_chunk: int = 64  # attempts at a stamp in one job, so that a long search leaves the thread
     puzzle_chunk: int = 16  # attempts at the own puzzle in one job
     proofs: int = 4  # identity puzzles checked at the same time; the others come again with the gossip
     jobs: int = 512  # store and stamp jobs outstanding; beyond it homes say TRY_LATER

@@ -13,12 +13,11 @@ from mixmail.directory.view import View
 from mixmail.effects import Effect
 from mixmail.errors import LocalProtocolError
 from mixmail.jobs import Jobs
-from mixmail.params import Network, NetworkParameters
+from mixmail.params import NODE_LIMITS, Network, NetworkParameters
 from mixmail.randomness import Randomness
 
 from .model import AgentState
 
-STAMP_ATTEMPTS = 64  # per job, so that a long search leaves the thread now and then
 Stamped = Callable[[Record, float], list[Effect]]
 
 
@@ -72,14 +71,14 @@ class Context:
             bits,
             stamp.stamp_day(record.type, record.day),
             start,
-            STAMP_ATTEMPTS,
+            NODE_LIMITS.stamp_chunk,
         )
 
         def found(result: Record | BaseException | None, later: float) -> list[Effect]:
             if isinstance(result, BaseException):
                 raise LocalProtocolError("a stamp could not be computed") from result
             if result is None:
-                return self._search(record, bits, start + STAMP_ATTEMPTS, then, later)
+                return self._search(record, bits, start + NODE_LIMITS.stamp_chunk, then, later)
             return then(result, later)
 
         return self.jobs.start("cpu", job, found)

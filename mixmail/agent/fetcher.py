@@ -20,7 +20,7 @@ from mixmail.mail import message
 from mixmail.mail.first_contact import rendezvous
 from mixmail.mail.inbox import inbox_owner
 from mixmail.mail.parts import Part, join
-from mixmail.params import day_of
+from mixmail.params import NODE_LIMITS, day_of
 
 from .context import Context
 from .events import MailArrived
@@ -29,9 +29,6 @@ from .outbox import Outbox
 from .people import People, nameless
 from .queries import Task
 from .sealing import inbox_id, mail_row, open_answer_box, open_entry, open_stream_box
-
-LOOK_AHEAD = 4  # unread indices that a poll may pass over
-UNFINISHED_MAILS = 8  # of one session, in memory and on disk
 
 
 @dataclass(slots=True)
@@ -145,7 +142,10 @@ class Fetcher:
         """The next unread index with 3/4, the one after it with 3/16, and so on: a box that is lost for ever
         hides at most a few of those behind it, and those not for long."""
         skip = 0
-        while skip < LOOK_AHEAD and self._context.rng.uniform() < self._context.params.next_index_poll:
+        while (
+            skip < NODE_LIMITS.look_ahead
+            and self._context.rng.uniform() < self._context.params.next_index_poll
+        ):
             skip += 1
         while True:
             if cap.index not in session.ahead:
@@ -256,7 +256,7 @@ class Fetcher:
     def _forget_oldest(self, session: Session) -> list[Change]:
         """A contact that begins mails and never ends them costs a bounded amount of memory."""
         begun = [key for key in self._state.incoming if key[0] == session.id]
-        if len(begun) < UNFINISHED_MAILS:
+        if len(begun) < NODE_LIMITS.unfinished_mails:
             return []
         oldest = begun[0]
         del self._state.incoming[oldest], self._state.incoming_total[oldest]

@@ -18,7 +18,7 @@ from mixmail.errors import RemoteProtocolError, UserError
 from mixmail.mail.address import Address
 from mixmail.mail.identity import Identity, Prekey, week_of
 from mixmail.mail.profile import Profile, open_profile, profile_key, seal_profile
-from mixmail.params import day_of
+from mixmail.params import NODE_LIMITS, day_of
 
 from .context import Context
 from .events import ContactsChanged
@@ -26,7 +26,6 @@ from .model import Contact, Inbox, Person
 from .queries import Task
 
 KINDS = (0, 1)
-LOOKUP_DOUBLINGS = 10
 
 
 def nameless(address: Address) -> str:
@@ -239,7 +238,7 @@ class People:
             # Twice as rarely after each round of all four places: who has none costs us little.  A query
             # that was lost says nothing about the place, so it is asked again as soon as before.
             contact.asked += answer is not None
-            rounds = min(contact.asked // 4, LOOKUP_DOUBLINGS)
+            rounds = min(contact.asked // 4, NODE_LIMITS.lookup_doublings)
             wait = self._context.params.slot * self._context.params.slot_shares * 2.0**rounds
             self._lookups[contact.id] = now + self._context.rng.exponential(wait)
             return []

@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixmail.agent.commands import AddContact, SendMail
-from mixmail.agent.fetcher import LOOK_AHEAD
 from mixmail.agent.model import Session
 from mixmail.agent.schedule import SendSchedule, SlotKind
 from mixmail.boxes.capability import WriteCap
 from mixmail.boxes.query import QueryOp
-from mixmail.params import CHAT, DEMO, MAIL, NetworkParameters
+from mixmail.params import CHAT, DEMO, MAIL, NODE_LIMITS, NetworkParameters
 from mixmail.testing import SeededRandomness
 
 
@@ -125,7 +124,7 @@ def polls(desk: Desk, sessions: list[Session], seed: int) -> Counter[str]:
     for session in sessions:
         assert session.read_cap is not None
         cap = session.read_cap
-        for _ in range(LOOK_AHEAD + 1):
+        for _ in range(NODE_LIMITS.look_ahead + 1):
             names[cap.box_id()] = session.id
             cap = cap.advance()
     drawn: Counter[str] = Counter()

@@ -51,7 +51,6 @@ CREATE TABLE sessions (         -- conversations: one own stream, one stream to 
   root BLOB,                    -- secret from the first message
   write_cap BLOB,               -- own stream, at its next index
   read_cap BLOB,                -- the other's stream, at its next index
-  rendezvous BLOB,              -- where the first answer is written or awaited
   own_key_seed BLOB,            -- seed of the own next X-Wing key
   peer_key BLOB,                -- the other's next X-Wing key
   created REAL,                 -- when it began
