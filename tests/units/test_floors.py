@@ -34,6 +34,7 @@ PLANTED = {
     ),
     "lab": ("mixmail/lab/planted_twisted.py", "import twisted.internet.task", "mixmail.lab.planted_twisted"),
     "doubles": ("mixmail/link/planted_double.py", "import mixmail.testing", "mixmail.link.planted_double"),
+    "figures": ("mixmail/mixing/planted_numpy.py", "import numpy", "mixmail.mixing.planted_numpy"),
 }
 
 
