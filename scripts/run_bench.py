@@ -27,11 +27,13 @@ from mixmail.lab import bench_lab, bench_packet
 from mixmail.lab.standins import stand_in_crypto
 
 TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP / "scripts"))  # its neighbours, however it was loaded
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 EXAMPLES = """
 examples:
   scripts/bench packet                 one core, seconds
+  scripts/bench node                   a real node on a core of its own, a minute
   scripts/bench devnet --runs 5        a network of 12 nodes five times, a minute
   scripts/bench lab --minutes 3        200 virtual nodes, a minute or two
   scripts/bench packet --json          nothing but the JSON line on standard output
@@ -103,7 +105,19 @@ def lab(options: argparse.Namespace) -> Result:
     return result("lab", options.nodes, {"virtual_hours_per_minute": real, "fast_hours_per_minute": fast})
 
 
-BENCHES: dict[str, Callable[[argparse.Namespace], Result]] = {"packet": packet, "devnet": devnet, "lab": lab}
+def node(options: argparse.Namespace) -> Result:
+    """One real node on a core of its own; the best of `--rounds` rounds; `n` is the packets of a round."""
+    import bench_node  # the daemon's side is loaded only here
+
+    return result("node", options.packets, bench_node.measure(options.rounds, options.packets, say))
+
+
+BENCHES: dict[str, Callable[[argparse.Namespace], Result]] = {
+    "packet": packet,
+    "node": node,
+    "devnet": devnet,
+    "lab": lab,
+}
 
 
 # README
@@ -182,7 +196,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("name", nargs="?", choices=BENCHES, help="what to measure")
     made.add_argument("--json", action="store_true", help="only the JSON line on standard output")
-    made.add_argument("--rounds", type=positive(int), default=5, help="packet: the minimum of so many (5)")
+    made.add_argument("--rounds", type=positive(int), default=5, help="packet, node: the best of so many (5)")
+    made.add_argument("--packets", type=positive(int), default=8_000, help="node: packets a round (8000)")
     made.add_argument("--runs", type=positive(int), default=3, help="devnet: networks started (3)")
     made.add_argument(
         "--minutes", type=positive(float), default=10.0, help="lab: virtual minutes measured (10)"
@@ -230,7 +245,7 @@ def main(arguments: list[str]) -> int:
                 results = read_results(options.results)
             else:
                 # devnet first: the others stay on one core
-                results = [BENCHES[name](options) for name in ("devnet", "packet", "lab")]
+                results = [BENCHES[name](options) for name in ("devnet", "node", "packet", "lab")]
             write_readme(options.file, results)
         else:
             results = [BENCHES[options.name](options)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,44 @@ def test_json_prints_nothing_else() -> None:
     (line,) = lines
     check(line, "lab", 6, {"virtual_hours_per_minute", "fast_hours_per_minute"})
     assert "real cryptography" in progress and "stand-ins" in progress
+
+
+NODE_KEYS = {
+    "relay_over_unwrap",
+    "packets_per_s",
+    "packets_per_cpu_s",
+    "unwraps_per_cpu_s",
+    "after_tick_p99_ms",
+}
+
+
+def test_node_relays_real_packets_through_a_real_process(
+    bench: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not hasattr(os, "sched_setaffinity"):  # it pins processes, and says so elsewhere
+        assert bench.main(["node"]) == 1 and "Linux" in capsys.readouterr().err
+        return
+    lines, progress = run("node", "--rounds", "1", "--packets", "200", "--json")
+    (line,) = lines
+    printed = json.loads(line)
+    extra = printed["figures"].pop("extra_delay_p99_ms")  # below zero where the machine is very quick
+    assert isinstance(extra, float) and "after_tick_p99_ms" in printed["figures"]
+    check(json.dumps(printed), "node", 200, NODE_KEYS)
+    assert "4 links in and 4 links out" in progress
+
+
+def test_lateness_counts_from_the_tick_and_from_one_tick_more(bench: ModuleType) -> None:
+    import bench_node  # type: ignore[import-not-found]
+
+    tick = bench_node.DEMO.tick
+    at = 40_000 * tick
+    samples = [
+        bench_node.Sample(b"", delay=2 * tick, sent=at + 0.2 * tick, came=at + 3.5 * tick),
+        bench_node.Sample(b"", delay=2 * tick, sent=at + 0.2 * tick),  # never came
+    ]
+    late, over = bench_node.lateness(bench_node.Load(samples, 1))
+    assert late == [pytest.approx(0.5 * tick)] and over == [pytest.approx(0.3 * tick)]
+    assert bench_node.quantile([3.0, 1.0, 2.0], 0.5) == 2.0 and bench_node.quantile([1.0], 0.99) == 1.0
 
 
 @pytest.fixture
