@@ -128,6 +128,8 @@ class NetworkParameters:
     mean_delay: float
     tick: float
     pool_min: int
+    delay_law: str = "exponential"  # or "spacings": see mixing/delays.py
+    delay_sum: float = 8.0  # "spacings": the six mix delays of a query add up to this many means
     delay_cut: float = 10.0  # delays are cut at this many means
     courier_delay_fraction: float = 1 / 6  # courier and proxy delay: Exp(mean_delay * this)
     mixes: int = 3
@@ -137,7 +139,6 @@ class NetworkParameters:
     route_min: int = 2  # fewer other nodes: no packet is sent at all
     layers_by_hash_from: int = 48  # fewer mixes than this: layer = rank mod 3
     held_packet_limit: float = 600.0
-    pool_capacity: int = 20_000
     replay_capacity: int = 5_000_000
     # queries
     rto: float = 1_500.0
@@ -269,8 +270,13 @@ class NodeLimits:
     puzzle_chunk: int = 16  # attempts at the own puzzle in one job
     proofs: int = 4  # identity puzzles checked at the same time; the others come again with the gossip
     jobs: int = 512  # store and stamp jobs outstanding; beyond it homes say TRY_LATER
-    courier_pending: int = 20_000  # 7 KB each: queries whose answer a courier waits for
-    proxy_queries: int = 2_000  # 40 KB each: queries a proxy works on at the same time
+    # The pools: a usual node of a full network holds about 16 packets in its mix.  Together with the two
+    # lines after them they bound what strangers can make a node keep to 60 MB.
+    mix_pool: int = 768  # 33 KB each
+    courier_pool: int = 384  # 26 KB each
+    proxy_pool: int = 384  # 17 KB each
+    courier_pending: int = 1_024  # 7 KB each: queries whose answer a courier waits for
+    proxy_queries: int = 256  # 40 KB each: queries a proxy works on at the same time
     proxy_rounds: int = 4  # home timeouts after which a proxy answers with what it knows
     loops: int = 4_096  # own loops on their way
     push_batch: int = 4  # descriptors in one PUSH: fills one link frame

@@ -281,9 +281,9 @@ class Node:
     def _dispatch(self, peer: bytes, frame: Frame, now: float) -> list[Effect]:
         match frame.kind:
             case Kind.PACKET:
-                delivered = self._mix.handle_packet(frame.payload, now)
+                delivered = self._mix.handle_packet(frame.payload, now, peer)
                 if delivered is not None:
-                    self._courier.handle_delivered(delivered, now)
+                    self._courier.handle_delivered(delivered, now, peer)
                 return []
             case Kind.PROXY_QUERY:
                 return self._proxy.handle_query(peer, frame, now)

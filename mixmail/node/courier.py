@@ -50,7 +50,7 @@ class Courier:
         self._stats = stats
         self._pending: OrderedDict[int, _Pending] = OrderedDict()  # in the order in which they expire
         self.pool: TickedPool[CourierRequest | _Reply] = TickedPool(
-            "courier", Poisson(self._params, rng), stats
+            "courier", Poisson(self._params, rng, NODE_LIMITS.courier_pool), stats
         )
 
     @property
@@ -58,12 +58,13 @@ class Courier:
         """How many queries wait for their proxy."""
         return len(self._pending)
 
-    def handle_delivered(self, delivered: Delivered, now: float) -> None:
-        """Take in the payload of a packet that ended here; RemoteProtocolError if it is no request."""
+    def handle_delivered(self, delivered: Delivered, now: float, source: bytes = b"") -> None:
+        """Take in the payload of a packet that the link `source` brought; RemoteProtocolError if it is no
+        request."""
         request = CourierRequest.parse(delivered.payload)
         self._stats.add("courier.in")
         wait = delivered.delay + delays.draw_courier_delay(self._params, self._rng)
-        self.pool.add(request, wait, now)
+        self.pool.add(request, wait, now, source)
 
     def handle_reply(self, peer: bytes, frame: Frame, now: float) -> None:
         """Take in a PROXY_REPLY; RemoteProtocolError unless this proxy still owes this answer."""
@@ -74,7 +75,7 @@ class Courier:
         del self._pending[frame.stream]
         self._stats.add("courier.answers")
         wait = delays.draw_courier_delay(self._params, self._rng)
-        self.pool.add(_Reply(pending.surb, frame.payload), wait, now)
+        self.pool.add(_Reply(pending.surb, frame.payload), wait, now, peer)
 
     def handle_tick(self, now: float) -> list[Effect]:
         """The blobs and answers that leave at this tick."""

@@ -75,11 +75,11 @@ class Mix:
         self._max_delay_ms = delays.max_delay_ms(self._params)
         self._loops: OrderedDict[bytes, float] = OrderedDict()  # ident: when it counts as lost
         self.pool: TickedPool[_Forward | _Reply | _Loop] = TickedPool(
-            "mix", PoissonPool(self._params, rng), stats
+            "mix", PoissonPool(self._params, rng, NODE_LIMITS.mix_pool), stats
         )
 
-    def handle_packet(self, packet: bytes, now: float) -> Delivered | None:
-        """Take in one packet; what is for this node's courier is returned.
+    def handle_packet(self, packet: bytes, now: float, source: bytes = b"") -> Delivered | None:
+        """Take in one packet from the link `source`; what is for this node's courier is returned.
 
         RemoteProtocolError (counted) for a packet that breaks a rule.
         """
@@ -99,12 +99,12 @@ class Mix:
         if header.command.kind is CommandKind.DELIVER:
             return Delivered(content, delay)
         if header.command.kind is CommandKind.FORWARD:
-            self.pool.add(_Forward(ident, content), delay, now)
+            self.pool.add(_Forward(ident, content), delay, now, source)
         elif self._loops.pop(ident, None) is not None:
             self._stats.add("mix.loops_back")
-            self.pool.add(_Loop(), delay, now)
+            self.pool.add(_Loop(), delay, now, source)
         else:
-            self.pool.add(_Reply(ident, content), delay, now)
+            self.pool.add(_Reply(ident, content), delay, now, source)
         return None
 
     def handle_tick(self, now: float) -> list[Effect]:

@@ -85,7 +85,9 @@ class Proxy:
         self._stats = stats
         self._opened = ReplayFilter(self._params)
         self.asker = Asker(self._params, rng, stats)
-        self.pool: TickedPool[_Reply] = TickedPool("proxy", Poisson(self._params, rng), stats)
+        self.pool: TickedPool[_Reply] = TickedPool(
+            "proxy", Poisson(self._params, rng, NODE_LIMITS.proxy_pool), stats
+        )
 
     def handle_query(self, courier: bytes, frame: Frame, now: float) -> list[Effect]:
         """Take in a PROXY_QUERY; RemoteProtocolError only for a wrong length, which no courier sends."""
@@ -195,4 +197,4 @@ class Proxy:
 
     def _reply(self, courier: bytes, stream: int, sealed: bytes, now: float) -> None:
         wait = delays.draw_courier_delay(self._params, self._rng)
-        self.pool.add(_Reply(courier, stream, sealed), wait, now)
+        self.pool.add(_Reply(courier, stream, sealed), wait, now, courier)

@@ -24,9 +24,10 @@ class TickedPool(Generic[T]):
     def __len__(self) -> int:
         return self._strategy.size
 
-    def add(self, item: T, delay: float, now: float) -> None:
-        """Keep `item` for `delay` seconds and on to the next tick; counted and dropped when full."""
-        if not self._strategy.add(item, delay, now):
+    def add(self, item: T, delay: float, now: float, source: bytes = b"") -> None:
+        """Keep `item` of the link `source` for `delay` seconds and on to the next tick; counted and dropped
+        when there is no more room for that link."""
+        if not self._strategy.add(item, delay, now, source):
             self._stats.add(f"drop.{self._name}_full")
         self._set_wake(now)
 

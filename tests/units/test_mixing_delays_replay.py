@@ -15,6 +15,7 @@ from mixmail.params import CHAT, DEMO, MAIL
 from mixmail.testing import SeededRandomness
 
 DRAWS = 20_000
+SPACED = dataclasses.replace(MAIL, delay_law="spacings")
 
 
 def kolmogorov(values, mean):
@@ -56,12 +57,37 @@ def test_delays_are_cut_without_a_pile_at_the_cut():
     assert sum(value > 0.99 * limit for value in drawn) < DRAWS * 0.02
 
 
-@given(st.sampled_from([MAIL, CHAT, DEMO]), st.integers())
+@given(st.sampled_from([MAIL, CHAT, DEMO, SPACED]), st.integers())
 def test_no_delay_is_above_what_a_mix_accepts(params, seed):
     rng = SeededRandomness(seed)
     assert all(0 <= value <= delays.max_delay_ms(params) for value in delays.draw_delays_ms(params, rng))
     limit = params.delay_max * params.courier_delay_fraction
     assert 0 <= delays.draw_courier_delay(params, rng) <= limit
+
+
+@pytest.mark.parametrize(("count", "total_s"), [(6, 480), (4, 320), (1, 80)])
+def test_spacings_add_up_to_the_same_sum_to_the_millisecond(count, total_s):
+    rng = SeededRandomness(5)
+    for _ in range(500):
+        drawn = delays.draw_delays_ms(SPACED, rng, count)
+        assert len(drawn) == count and sum(drawn) == 1000 * total_s and min(drawn) >= 0
+
+
+def test_each_spacing_follows_the_law_of_a_gap_between_uniform_points():
+    """P(gap > x) = (1 - x/S)^5 for each of the six gaps, whichever place it has in the path."""
+    rng = SeededRandomness(6)
+    rows = [delays.draw_delays_ms(SPACED, rng) for _ in range(DRAWS)]
+    for place in range(6):
+        ordered = sorted(row[place] / 480_000 for row in rows)
+        distance = max(abs((rank + 1) / DRAWS - (1 - (1 - x) ** 5)) for rank, x in enumerate(ordered))
+        assert distance < BOUND
+
+
+def test_a_spacing_above_the_cut_is_drawn_again():
+    params = dataclasses.replace(SPACED, delay_cut=2.0)
+    rows = [delays.draw_delays_ms(params, SeededRandomness(seed)) for seed in range(300)]
+    assert max(max(row) for row in rows) <= delays.max_delay_ms(params) == 120_000
+    assert {sum(row) for row in rows} == {480_000}
 
 
 def test_courier_delays_have_a_sixth_of_the_mean():

@@ -20,7 +20,7 @@ from mixmail.node.core import Node
 from mixmail.node.events import SurbReply
 from mixmail.node.keys import EpochKeys
 from mixmail.node.wire import Kind
-from mixmail.params import DAY, GEOMETRY
+from mixmail.params import DAY, GEOMETRY, NODE_LIMITS
 from mixmail.sphinx.command import CommandKind
 from mixmail.sphinx.create import Hop, create_packet
 from mixmail.testing import SeededRandomness
@@ -206,12 +206,17 @@ def test_a_held_mix_that_knows_nobody_keeps_what_it_has() -> None:
     assert world.nodes[1].stats["mix.loops_out"] == 0
 
 
-def test_a_full_pool_drops_the_newest() -> None:
-    world = World(4, dataclasses.replace(PARAMS, pool_capacity=2))
-    for _ in range(3):
-        give(world, packet_through(world, 100, 0))
-    assert world.nodes[1].waiting == 2
-    assert world.nodes[1].stats["drop.mix_full"] == 1
+def test_a_link_that_floods_the_pool_is_refused_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mixmail.node.mix.NODE_LIMITS", dataclasses.replace(NODE_LIMITS, mix_pool=8))
+    world = World(4)
+    node = world.nodes[1]
+    for _ in range(6):
+        world.frame(node, world.nodes[2].node_id, Kind.PACKET, packet_through(world, 100, 0))
+    assert (node.waiting, node.stats["drop.mix_full"]) == (4, 2)
+    world.frame(node, world.nodes[3].node_id, Kind.PACKET, packet_through(world, 100, 0))
+    assert (node.waiting, node.stats["drop.mix_full"]) == (5, 2)
 
 
 # epochs
