@@ -282,6 +282,9 @@ class NodeLimits:
     push_batch: int = 4  # descriptors in one PUSH: fills one link frame
     want_batch: int = 256  # descriptors handed out for one WANT
     heard_revisions: int = 16  # descriptors of one node that a view knows it has heard
+    link_batch: int = (
+        8  # frames handed to TLS or read at once: 262 KB, beyond which larger steps gain nothing
+    )
     housekeeping: float = 3_600.0  # between two expiry rounds of the store
 
 

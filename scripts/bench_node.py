@@ -187,6 +187,10 @@ class Bench:
         fields = Path(f"/proc/{self._node.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def _kept_waiting(self) -> float:
+        """Seconds that the node's main thread was ready to run and something else had its core."""
+        return int(Path(f"/proc/{self._node.pid}/schedstat").read_text().split()[1]) / 1e9
+
     # packets
 
     def _receiver(self, number: int) -> Callable[[bytes], None]:
@@ -262,7 +266,13 @@ class Bench:
                     f"time, unwrap only {unwraps[-1]:.0f}"
                 )
             load = self._make(count, 1)
+            waited = self._kept_waiting()
+            begun = self._clock.now()
             yield from self._pace(load, max(walls) / 2)
+            self._say(
+                f"half load: others had the node's core for {self._kept_waiting() - waited:.2f} "
+                f"of {self._clock.now() - begun:.2f} s while it wanted to run"
+            )
             late, over = lateness(load)
             self.figures = {
                 "relay_over_unwrap": max(relayed) / max(unwraps),

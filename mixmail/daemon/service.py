@@ -276,8 +276,12 @@ class Daemon:
 
     def on_frame(self, peer: bytes, frame: Frame) -> None:
         """A message from a peer."""
-        self._run_node(self.node.handle_frame(peer, frame, self.now()))
-        self._rearm()
+        effects = self.node.handle_frame(peer, frame, self.now())
+        if effects:
+            self._run_node(effects)
+        due = self.node.next_timeout()  # the agent hears nothing of a frame
+        if due is not None and due < self._wakes_at:
+            self._rearm()
 
     def on_link_up(self, peer: bytes) -> None:
         """A link stands."""
@@ -450,6 +454,7 @@ class Daemon:
             if self.agent.next_timeout() <= now:
                 self._run_agent(self.agent.handle_timeout(now))
         finally:
+            self.links.flush()
             self._rearm()  # a defect in one task must not silence the slots that come after it
 
 

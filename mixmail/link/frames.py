@@ -26,7 +26,8 @@ from mixmail.params import GEOMETRY
 HEADER = struct.Struct(">BBHI24x")
 MORE = 1
 
-_ZERO_RESERVED = bytes(24)
+_NAMED = 8  # bytes of the header in use
+_ZERO_RESERVED = bytes(HEADER.size - _NAMED)
 _ZERO_PAYLOAD = bytes(GEOMETRY.packet)
 
 
@@ -53,15 +54,15 @@ class FrameReader:
     """Bytes in, whole messages out; holds at most one unfinished message and one unfinished frame.
 
     `limit`: frames that a message may have; may be changed between two calls of `feed` (a link takes one
-    frame until the peer has said who it is).  `on_wire` is called with every whole wire frame.
+    frame until the peer has said who it is).  `on_wire` is called with a view of every whole wire frame.
     """
 
     def __init__(
-        self, limit: int = GEOMETRY.message_frames, on_wire: Callable[[bytes], None] | None = None
+        self, limit: int = GEOMETRY.message_frames, on_wire: Callable[[memoryview], None] | None = None
     ) -> None:
         self.limit = limit
         self._on_wire = on_wire
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # the beginning of a frame
         self._parts: list[bytes] = []
         self._first: tuple[int, int] = (0, 0)
         self._broken: RemoteProtocolError | None = None
@@ -71,6 +72,11 @@ class FrameReader:
         """True while a frame or a message has begun and not ended."""
         return bool(self._buffer or self._parts)
 
+    @property
+    def missing(self) -> int:
+        """Bytes that the frame under way still needs."""
+        return GEOMETRY.frame - len(self._buffer)
+
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes from the wire; return the messages that they complete, in order.
 
@@ -79,33 +85,37 @@ class FrameReader:
         """
         if self._broken is not None:
             raise self._broken
-        self._buffer += data
-        frames: list[Frame] = []
         size, start = GEOMETRY.frame, 0
+        frames: list[Frame | None] = []
         try:
-            while len(self._buffer) - start >= size:
-                wire = bytes(self._buffer[start : start + size])
+            if self._buffer:
+                start = self.missing
+                self._buffer += data[:start]
+                if self.missing:
+                    return []
+                whole = bytes(self._buffer)
+                self._buffer.clear()
+                frames.append(self._take(whole, 0))
+            while len(data) - start >= size:
+                frames.append(self._take(data, start))
                 start += size
-                frame = self._take(wire)
-                if frame is not None:
-                    frames.append(frame)
         except RemoteProtocolError as error:
             self._broken = error
-            self._buffer.clear()
             self._parts.clear()
             raise
-        del self._buffer[:start]
-        return frames
+        self._buffer += data[start:]
+        return [frame for frame in frames if frame is not None]
 
-    def _take(self, wire: bytes) -> Frame | None:
-        kind, flags, length, stream = HEADER.unpack_from(wire)
+    def _take(self, data: bytes, start: int) -> Frame | None:
+        kind, flags, length, stream = HEADER.unpack_from(data, start)
         more = flags & MORE
-        if kind == 0 or flags & ~MORE or wire[8 : GEOMETRY.frame_header] != _ZERO_RESERVED:
+        body = start + HEADER.size
+        if kind == 0 or flags & ~MORE or data[start + _NAMED : body] != _ZERO_RESERVED:
             raise RemoteProtocolError("frame header with a reserved value")
         if length > GEOMETRY.packet or (more and length != GEOMETRY.packet):
             raise RemoteProtocolError(f"frame with a wrong length of {length} bytes")
-        end = GEOMETRY.frame_header + length
-        if wire[end:] != _ZERO_PAYLOAD[length:]:
+        end = body + length
+        if data[end : body + GEOMETRY.packet] != _ZERO_PAYLOAD[length:]:
             raise RemoteProtocolError("frame padding is not zero")
         if self._parts:
             if (kind, stream) != self._first:
@@ -115,9 +125,11 @@ class FrameReader:
         if len(self._parts) + 1 + more > self.limit:
             raise RemoteProtocolError(f"message of more than {self.limit} frames")
         if self._on_wire is not None:
-            self._on_wire(wire)
+            self._on_wire(memoryview(data)[start : body + GEOMETRY.packet])
         self._first = (kind, stream)
-        self._parts.append(wire[GEOMETRY.frame_header : end])
+        if not more and not self._parts:
+            return Frame(kind, stream, data[body:end])
+        self._parts.append(data[body:end])
         if more:
             return None
         payload = b"".join(self._parts)

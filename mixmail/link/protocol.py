@@ -21,7 +21,7 @@ from mixmail.effects import Frame
 from mixmail.errors import RemoteProtocolError
 from mixmail.link.frames import FrameReader, cut
 from mixmail.link.tls import check_handshake
-from mixmail.params import GEOMETRY
+from mixmail.params import GEOMETRY, NODE_LIMITS
 
 if TYPE_CHECKING:
     from mixmail.link.service import LinkService
@@ -64,8 +64,8 @@ class Link(Protocol):
         self.reason = "the connection was lost"
         self._cert_hash: bytes | None = None
         self._reader = FrameReader(limit=1, on_wire=self._saw)
-        self._queue: deque[list[bytes]] = deque()
-        self._queued = 0
+        self._queue: deque[list[bytes]] = deque()  # a message each
+        self._queued = 0  # frames in it
         self._full = False
         now = service.now()
         self._deadline: float | None = now + service.params.link_timeout
@@ -95,13 +95,16 @@ class Link(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the peer; a peer that breaks a rule is dropped."""
-        if self.closed:
-            return
+        # The frames behind a HELLO have another limit, so the HELLO is taken first.
+        end = len(data) if self.peer is not None else self._reader.missing
         try:
-            for frame in self._reader.feed(data):
-                self._take(frame)
+            for piece in (data[:end], data[end:]):
                 if self.closed:
                     return
+                for frame in self._reader.feed(piece) if piece else ():
+                    self._take(frame)
+                    if self.closed:
+                        return
         except RemoteProtocolError as error:
             self.drop(str(error))
             return
@@ -140,11 +143,13 @@ class Link(Protocol):
         self.up_since = self._service.now()
         self._deadline = None
         self._reader.limit = GEOMETRY.message_frames
+        # Before, Twisted's 64 KiB bound what somebody unknown can make us take at once.
+        self._tls.transport.bufferSize = NODE_LIMITS.link_batch * GEOMETRY.frame
         self._service.link_up(self)
         if self._on_up is not None:
             self._on_up(self)
 
-    def _saw(self, wire: bytes) -> None:
+    def _saw(self, wire: memoryview) -> None:
         self._seen_frames += 1
         self._service.wire_frame("in", self.peer or b"", wire)
 
@@ -161,21 +166,34 @@ class Link(Protocol):
     # frames out
 
     def send(self, wires: list[bytes]) -> bool:
-        """Send the frames of one message; False if the queue has no room for them (they are dropped)."""
-        if not self._full and not self._queue:
-            self._write(wires)
-            return True
+        """Send the frames of one message; False if the queue has no room for them (they are dropped).
+
+        They leave together with what else is sent in this turn of the reactor: at the service's `flush`.
+        """
         if self._queued + len(wires) > self._service.params.link_queue:
             return False
+        if not self._queue and not self._full:
+            self._service.link_has_work(self)
         self._queue.append(wires)
         self._queued += len(wires)
+        if self._queued >= NODE_LIMITS.link_batch:
+            self.flush()
         return True
+
+    def flush(self) -> None:
+        """Hand the queue to the socket, `link_batch` frames at a time, as long as that has room."""
+        while self._queue and not self._full:
+            batch = self._queue.popleft()
+            while self._queue and len(batch) + len(self._queue[0]) <= NODE_LIMITS.link_batch:
+                batch += self._queue.popleft()
+            self._queued -= len(batch)
+            self._write(batch)
 
     def _write(self, wires: list[bytes]) -> None:
         self._last_traffic = self._service.now()
         for wire in wires:
             self._service.wire_frame("out", self.peer or b"", wire)
-            self._tls.write(wire)
+        self._tls.writeSequence(wires)
 
     def pauseProducing(self) -> None:
         """The socket's buffer is full: what comes now waits in the queue."""
@@ -184,10 +202,7 @@ class Link(Protocol):
     def resumeProducing(self) -> None:
         """The socket's buffer has room again."""
         self._full = False
-        while self._queue and not self._full:
-            wires = self._queue.popleft()
-            self._queued -= len(wires)
-            self._write(wires)
+        self.flush()
 
     def stopProducing(self) -> None:
         """The connection is gone; connectionLost follows."""
@@ -217,6 +232,7 @@ class Link(Protocol):
     def close(self, reason: str) -> None:
         """End the connection in good order."""
         if not self.closed:
+            self.flush()
             self.closed = True
             self.reason = reason
             self._tls.unregisterProducer()

@@ -121,6 +121,8 @@ class LinkService:
         self._context = make_context(certificate)
         self._peers: dict[bytes, _Peer] = {}
         self._links: set[Link] = set()
+        self._busy: set[Link] = set()  # have something to send at the next flush
+        self._flush_call: IDelayedCall | None = None
         self._ports: list[IListeningPort] = []
         self._closing = False
         self._all_gone: Deferred[None] | None = None
@@ -178,6 +180,13 @@ class LinkService:
         record.waiting_frames += len(wires)
         if not record.connecting and record.retry is None:
             self._connect(peer, record)
+
+    def flush(self) -> None:
+        """Send what was handed to `send`.  It happens by itself in the reactor's next turn; a caller who has
+        just sent a batch asks for it now."""
+        busy, self._busy = self._busy, set()
+        for link in busy:
+            link.flush()
 
     def connect_seed(self, endpoint: str, cert_hash: bytes) -> Deferred[bytes]:
         """Open a link to a node of which only endpoint and certificate are known; fires with its id.
@@ -262,7 +271,7 @@ class LinkService:
             self.counters.broken += 1
             log.debug("refused a message: {error}", error=str(error))
 
-    def wire_frame(self, direction: str, peer: bytes, wire: bytes) -> None:
+    def wire_frame(self, direction: str, peer: bytes, wire: bytes | memoryview) -> None:
         """Count a wire frame and show it to the observers."""
         inward = direction == "in"
         frames = self.counters.frames_in if inward else self.counters.frames_out
@@ -270,13 +279,23 @@ class LinkService:
         frames[wire[0]] += 1
         octets[wire[0]] += len(wire)
         for observer in self.observers:
-            observer(direction, peer, wire)
+            observer(direction, peer, bytes(wire))
 
     def link_began(self, link: Link) -> None:
         """A TCP connection stands."""
         self._links.add(link)
         if self._closing:
             link.close("we stop")
+
+    def link_has_work(self, link: Link) -> None:
+        """The link has something to send, and waits a moment for more."""
+        self._busy.add(link)
+        if self._flush_call is None:
+            self._flush_call = self._reactor.callLater(0, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_call = None
+        self.flush()
 
     def link_up(self, link: Link) -> None:
         """A link has been checked from both sides: what waited for it goes out."""
@@ -296,6 +315,7 @@ class LinkService:
     def link_ended(self, link: Link) -> None:
         """A connection is gone."""
         self._links.discard(link)
+        self._busy.discard(link)
         record = self._peers.get(link.peer) if link.peer is not None else None
         if record is not None and link in record.links:
             assert link.peer is not None

@@ -350,6 +350,37 @@ async def test_the_end_of_a_service(stage: Stage) -> None:
     await b.links.close()
 
 
+@pytest_twisted.ensureDeferred
+async def test_what_follows_a_hello_in_the_same_bytes_may_be_long(stage: Stage) -> None:
+    a = stage.node("anna")
+    await a.listen()
+    raw, mine = await stage.raw_tls(a)
+    me = b"mallory".ljust(32, b".")
+    long = Frame(PACKET, 7, bytes([5]) * (GEOMETRY.packet + 1))
+    data = b"".join(cut(Frame(HELLO, 0, me + mine)) + cut(long))
+    most = GEOMETRY.frame - 1_000  # so that the next 64 KiB hold the end of the HELLO and a whole frame
+    raw.transport.write(data[:most])
+    await until(lambda: any(link._reader.unfinished for link in a.links._links))
+    raw.transport.write(data[most:])
+    await until(lambda: a.frames or raw.lost)
+    assert a.frames == [(me, long)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flush_sends_at_once_and_a_close_sends_before_it_ends(stage: Stage) -> None:
+    a, b = await stage.pair()
+    a.links.send(b.id, packet(1))
+    await until(lambda: b.got(a))
+    a.wires.clear()
+    a.links.send(b.id, packet(2))
+    assert a.wires == []  # waits for more until the reactor's next turn
+    a.links.flush()
+    assert [way for way, _, _ in a.wires] == ["out"]
+    a.links.send(b.id, packet(3))
+    await a.links.close()
+    await until(lambda: len(b.got(a)) == 3)
+
+
 # limits
 
 
