@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from mixmail.errors import MixmailError, UserError
+from mixmail.lab import blocking
 from mixmail.lab.report import Lab, Report
 
-LABS: list[Lab] = []
+LABS: list[Lab] = [blocking.LAB]
 
 
 def say(text: str) -> None:

@@ -42,6 +42,10 @@ from mixmail.storage.profile_db import ProfileDatabase
 from mixmail.storage.thread import StoreThread
 
 STORE_TROUBLE_SHOWN = 600.0  # seconds that a failure of the store is shown
+BLOCKED = (
+    "Nothing that this node sends to itself comes back: it is cut off, or somebody holds its packets back. "
+    "Check the connection."
+)
 DISK_RETRY = 2.0  # seconds until a write that the disk refused is tried again
 SEED_RETRY = 1 / 10  # of `link_timeout`: wait before the seeds are asked again
 AGENT_TABLES = tuple(name for name in PRIMARY_KEYS if name not in ("mails", "drafts", "settings"))
@@ -243,10 +247,11 @@ class Daemon:
         return self._in_profile_thread(lambda: job(self.profile))
 
     def warnings(self) -> list[str]:
-        """What the user should know about the disk now, a sentence each."""
+        """What the user should know about disk and network now, a sentence each."""
         reason, when = self._store_trouble
         recent = reason if self.now() - when < STORE_TROUBLE_SHOWN else ""
-        return [text for text in (self.trouble, recent) if text]
+        blocked = BLOCKED if self.node.blocking_suspected else ""
+        return [text for text in (self.trouble, recent, blocked) if text]
 
     def stored_records(self) -> Deferred[int]:
         """How many records this node holds for the network."""

@@ -64,19 +64,21 @@ def draw_route(view: View, own_id: bytes, now: float, rng: Randomness) -> Route:
 
 
 def draw_loop(view: View, own_id: bytes, now: float, rng: Randomness) -> tuple[Descriptor, ...]:
-    """The way of a mix's own loop: the mixes of the layers after its own, then one more node.
+    """The way of a mix's own loop, three nodes: the layers after its own, any node as if it were a courier,
+    the layers before its own.  The caller appends itself as the last hop.
 
-    The caller appends itself as the last hop.  A node without a layer (not eligible) takes all three
-    mixes.  NetworkTooSmall as in `draw_route`.
+    So a loop leaves to where forwarded packets go and comes in from where they come.  A node without a layer
+    (not eligible) takes two mixes and any node.  No node twice; NetworkTooSmall as in `draw_route`.
     """
     others = _others(view, own_id, now)
     own_layer = view.layer_of(own_id, now)
-    start = 0 if own_layer is None else own_layer + 1
     layers = _layers(view, own_id, now)
+    count = view.network.parameters.mixes
     if layers is not None:
-        mixes = tuple(rng.choice(layer) for layer in layers[start:])
-        return (*mixes, _draw(others, mixes, rng))
-    count = view.network.parameters.mixes - start + 1
+        place = 0 if own_layer is None else own_layer
+        after = tuple(rng.choice(layer) for layer in layers[place + 1 :])
+        before = tuple(rng.choice(layer) for layer in layers[:place])
+        return (*after, _draw(others, (*after, *before), rng), *before)
     if len(others) >= view.network.parameters.layered_from:
         return tuple(rng.sample(others, count))
     return tuple(_walk(others, None, count, rng))

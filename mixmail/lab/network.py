@@ -98,8 +98,9 @@ class LabNetwork:
     """`nodes` hosts on one virtual clock; only the first `senders` have an agent (all, if not given).
 
     Relays without agents make a lab cheap where the cover traffic of others is not what is looked at.
-    `observers` get every frame handed to a link, `on_persist` every transaction once it is durable,
-    `on_event` every event that a core emits.
+    `observers` get every frame handed to a link, `blocker` says of each (sender, receiver, frame) whether it
+    never arrives, `on_persist` gets every transaction once it is durable, `on_event` every event that a core
+    emits.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class LabNetwork:
         self.tracing = trace
         self.senders = nodes if senders is None else senders
         self.observers: list[Callable[[int, bytes, Frame], None]] = []
+        self.blocker: Callable[[bytes, bytes, Frame], bool] | None = None
         self.on_persist: list[Callable[[LabHost, Persist], None]] = []
         self.on_event: list[Callable[[LabHost, Any], None]] = []
         self.frames = 0
@@ -280,6 +282,8 @@ class LabNetwork:
             self._note(host, "frame", frame.kind, "")
         target, links = self._by_id.get(peer), self.links
         lost = self._rng.uniform() < links.loss
+        if self.blocker is not None and self.blocker(host.node_id, peer, frame):
+            return
         if target is None or (lost and (not links.lossy or frame.kind in links.lossy)):
             return
         when = self.scheduler.now + links.low + (links.high - links.low) * self._rng.uniform()

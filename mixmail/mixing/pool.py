@@ -59,6 +59,10 @@ class Strategy(Protocol[T]):
         """The earliest tick (unix seconds) at which `release` could return something, None when empty."""
         ...
 
+    def clear(self) -> int:
+        """Forget every packet; how many that were."""
+        ...
+
 
 class _Pool:
     """The bound and the count of what each link holds."""
@@ -88,6 +92,11 @@ class _Pool:
         else:
             del self._of_source[source]
 
+    def _forget_all(self) -> int:
+        count, self.size = self.size, 0
+        self._of_source.clear()
+        return count
+
     def _first_at(self, tick: int) -> bool:
         """True the first time that this tick is asked for."""
         if self._served is not None and tick <= self._served:
@@ -113,6 +122,10 @@ class _TickPool(_Pool, Generic[T]):
         due = first_tick_from(self._params, now + delay_s)
         heapq.heappush(self._heap, (due, self._serial, item, source))
         return True
+
+    def clear(self) -> int:
+        self._heap.clear()
+        return self._forget_all()
 
     def held(self, now: float) -> bool:
         tick = tick_number(self._params, now)
@@ -180,6 +193,10 @@ class BinomialPool(_Pool, Generic[T]):
             return False
         self._items.append((item, source, tick_number(self._params, now)))
         return True
+
+    def clear(self) -> int:
+        self._items.clear()
+        return self._forget_all()
 
     def held(self, now: float) -> bool:
         tick = tick_number(self._params, now)

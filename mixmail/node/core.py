@@ -97,6 +97,15 @@ class Node:
         """Packets, queries and answers that wait in the pools."""
         return len(self._mix.pool) + len(self._courier.pool) + len(self._proxy.pool)
 
+    def holds(self, now: float) -> bool:
+        """Whether the blocking alarm holds back what this node's mix has."""
+        return self._mix.holds(now)
+
+    @property
+    def blocking_suspected(self) -> bool:
+        """Whether no own loop has come in since the blocking alarm gave up (`BlockingSuspected`)."""
+        return self._mix.blocking_suspected
+
     @property
     def links(self) -> frozenset[bytes]:
         """The peers to which a link is open."""
@@ -144,7 +153,7 @@ class Node:
         if not self._running:
             return None
         soonest = min(
-            self._mix.pool.wake,
+            self._mix.wake,
             self._courier.pool.wake,
             self._proxy.pool.wake,
             self._directory.next_gossip,
@@ -161,6 +170,7 @@ class Node:
             raise LocalProtocolError("a node is started once")
         self._running = True
         self._directory.start(now)
+        self._mix.start(now)
         self._next_housekeeping = now + NODE_LIMITS.housekeeping
         return [*self._rotate(now), *self._replica.expire(now)]
 

@@ -52,6 +52,14 @@ class StoreFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockingSuspected:
+    """No own loop came in for `alarm_give_up_slots` slots: somebody may hold back what goes to this mix.
+    The `dropped` packets that it held are gone, and it goes on mixing."""
+
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The node has stopped; `dropped` packets, queries and answers were still waiting in it."""
 

@@ -3,8 +3,10 @@
 Rules (docs/protocol/packet.md, "One hop"; docs/protocol/mixing.md):
 - header and MAC, then the replay tag, then the body, then the pool;
 - everything leaves only on ticks, in random order, own answers like other people's packets;
-- a tick that must hold adds loops of its own.  They count for the pool when they come by again, and
-  are told from the agent's answers by an ident that only this mix knows.
+- own loops leave at a steady pace, and more of them at a tick that must hold for want of packets.
+  They count for the pool when they come by again, and are told from the agent's answers by an ident
+  that only this mix knows;
+- while the blocking alarm holds, loops leave and nothing else.
 
 Replay tags live in memory beside the keys they belong to.  That is enough: a restart renews the
 keys, so a packet recorded before it cannot be opened any more.
@@ -12,25 +14,26 @@ keys, so a packet recorded before it cannot be opened any more.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
 from dataclasses import dataclass
 
-from mixmail.directory.path import NetworkTooSmall, draw_loop
 from mixmail.directory.view import View
 from mixmail.effects import Effect, Emit, Frame, Send
 from mixmail.errors import RemoteProtocolError
 from mixmail.mixing import delays
+from mixmail.mixing.alarm import BlockingAlarm
 from mixmail.mixing.pool import PoissonPool
 from mixmail.mixing.replay import ReplayFilter
-from mixmail.node.events import SurbReply
+from mixmail.mixing.ticks import next_tick
+from mixmail.node.events import BlockingSuspected, SurbReply
 from mixmail.node.keys import EpochKeys
+from mixmail.node.loops import OwnLoops
 from mixmail.node.stats import Stats
 from mixmail.node.ticked import TickedPool
 from mixmail.node.wire import Kind
-from mixmail.params import GEOMETRY, ID_BYTES, NODE_LIMITS, Network
+from mixmail.params import NODE_LIMITS, Network
 from mixmail.randomness import Randomness
 from mixmail.sphinx.command import CommandKind
-from mixmail.sphinx.create import Hop, create_packet
 from mixmail.sphinx.unwrap import OpenedHeader, open_header
 
 
@@ -66,14 +69,13 @@ class Mix:
         self, network: Network, own_id: bytes, keys: EpochKeys, view: View, rng: Randomness, stats: Stats
     ) -> None:
         self._params = network.parameters
-        self._own_id = own_id
         self._keys = keys
-        self._view = view
         self._rng = rng
         self._stats = stats
         self._replay = ReplayFilter(self._params)
         self._max_delay_ms = delays.max_delay_ms(self._params)
-        self._loops: OrderedDict[bytes, float] = OrderedDict()  # ident: when it counts as lost
+        self._alarm = BlockingAlarm(self._params)
+        self._loops = OwnLoops(network, own_id, keys, view, rng, stats)
         self.pool: TickedPool[_Forward | _Reply | _Loop] = TickedPool(
             "mix", PoissonPool(self._params, rng, NODE_LIMITS.mix_pool), stats
         )
@@ -100,25 +102,53 @@ class Mix:
             return Delivered(content, delay)
         if header.command.kind is CommandKind.FORWARD:
             self.pool.add(_Forward(ident, content), delay, now, source)
-        elif self._loops.pop(ident, None) is not None:
-            self._stats.add("mix.loops_back")
+        elif self._loops.came_back(ident):
+            self._alarm.came_in(ident, now)
+            self.pool.wait_until(next_tick(self._params, now))
             self.pool.add(_Loop(), delay, now, source)
         else:
             self.pool.add(_Reply(ident, content), delay, now, source)
         return None
 
+    def start(self, now: float) -> None:
+        """Begin with own loops."""
+        self._loops.start(now)
+
+    @property
+    def wake(self) -> float:
+        """The next moment at which `handle_tick` has something to do."""
+        leaves = self.pool.wake if self.pool.wake < self._alarm.holds_from else math.inf
+        return min(leaves, self._loops.wake, self._alarm.gives_up_at)
+
+    def holds(self, now: float) -> bool:
+        """Whether the blocking alarm lets nothing but own loops leave."""
+        return self._alarm.holds(now)
+
+    @property
+    def blocking_suspected(self) -> bool:
+        """True from when the alarm gave up until an own loop comes in again."""
+        return self._alarm.given_up
+
     def handle_tick(self, now: float) -> list[Effect]:
         """What leaves at this tick; nothing when nothing is due."""
-        if not self.pool.due(now):
+        if now < self.wake:
             return []
-        effects: list[Effect] = self._add_loops(now) if self.pool.held(now) else []
-        for item in self.pool.release(now):
-            if isinstance(item, _Forward):
-                self._stats.add("mix.out")
-                effects.append(_packet_to(item.next_id, item.packet))
-            elif isinstance(item, _Reply):
-                self._stats.add("mix.replies")
-                effects.append(Emit(SurbReply(item.ident, item.body)))
+        effects: list[Effect] = []
+        if self._alarm.check(now):
+            dropped = self.pool.clear()
+            self._stats.add("drop.mix_blocked", dropped)
+            effects.append(Emit(BlockingSuspected(dropped)))
+        loops = self._loops.take_due(now)
+        if self.pool.due(now) and not self._alarm.holds(now):
+            if self.pool.held(now):
+                self._stats.add("mix.held_ticks")
+                loops.extend(self._loops.make(delays.draw_loop_count(self._params, self._rng), now))
+            effects.extend(
+                self._leave(item) for item in self.pool.release(now) if not isinstance(item, _Loop)
+            )
+        for ident, packet in loops:  # among the others, in no order
+            self._alarm.sent(ident, now)
+            effects.insert(self._rng.below(len(effects) + 1), packet)
         return effects
 
     def forget_epoch(self, epoch: int) -> None:
@@ -135,40 +165,13 @@ class Mix:
         self._stats.add("drop.packet_header")
         raise RemoteProtocolError("no live key opens this packet")
 
+    def _leave(self, item: _Forward | _Reply) -> Effect:
+        if isinstance(item, _Reply):
+            self._stats.add("mix.replies")
+            return Emit(SurbReply(item.ident, item.body))
+        self._stats.add("mix.out")
+        return Send(item.next_id, Frame(Kind.PACKET, 0, item.packet))
+
     def _refuse(self, reason: str, text: str) -> None:
         self._stats.add(f"drop.packet_{reason}")
         raise RemoteProtocolError(text)
-
-    def _add_loops(self, now: float) -> list[Effect]:
-        """Loops for one held tick.
-
-        Without enough other nodes for a loop there are none, and what is held waits for the view to
-        grow, at most `params.held_packet_limit`: such a network has no senders either.
-        """
-        self._stats.add("mix.held_ticks")
-        while self._loops and next(iter(self._loops.values())) <= now:
-            self._loops.popitem(last=False)
-            self._stats.add("mix.loops_lost")
-        effects: list[Effect] = []
-        for _ in range(delays.draw_loop_count(self._params, self._rng)):
-            if len(self._loops) >= NODE_LIMITS.loops:
-                break
-            try:
-                path = draw_loop(self._view, self._own_id, now, self._rng)
-            except NetworkTooSmall:
-                break
-            epoch = self._keys.epoch
-            waits = delays.draw_delays_ms(self._params, self._rng, len(path) + 1)
-            hops = [Hop(node.node_id, node.mix_key(epoch), ms) for node, ms in zip(path, waits, strict=False)]
-            hops.append(Hop(self._own_id, self._keys.public_mix()[0], waits[-1]))
-            ident = self._rng.bytes(ID_BYTES)
-            payload = self._rng.bytes(GEOMETRY.payload)
-            packet = create_packet(hops, payload, self._rng, (CommandKind.SURB_REPLY, ident))
-            self._loops[ident] = now + self._params.rto
-            self._stats.add("mix.loops_out")
-            effects.append(_packet_to(hops[0].node_id, packet))
-        return effects
-
-
-def _packet_to(node_id: bytes, packet: bytes) -> Send:
-    return Send(node_id, Frame(Kind.PACKET, 0, packet))

@@ -48,6 +48,15 @@ class TickedPool(Generic[T]):
         self._set_wake(now)
         return items
 
+    def wait_until(self, tick: float) -> None:
+        """After a hold: what became due meanwhile leaves at this tick, the next one, and not at once."""
+        self.wake = max(self.wake, tick)
+
+    def clear(self) -> int:
+        """Drop everything; how many that were."""
+        self.wake = math.inf
+        return self._strategy.clear()
+
     def _set_wake(self, now: float) -> None:
         moment = self._strategy.next_release(now)
         self.wake = math.inf if moment is None else moment

@@ -111,32 +111,58 @@ def test_lopsided_layers_fall_back_to_paths_without_layers_where_nobody_is_met_t
 
 
 @pytest.mark.parametrize("count", [12, 60])
-def test_a_loop_takes_the_layers_after_ones_own_and_one_more_node(count):
+def test_a_loop_goes_round_the_layers_and_comes_in_from_the_one_before(count):
     view, _ = network(count)
-    rng = SeededRandomness(5)
+    rng = SeededRandomness(4)
     for layer, members in enumerate(view.layers(NOON)):
         own = members[0].node_id
-        for _ in range(40):
-            *mixes, last = draw_loop(view, own, NOON, rng)
-            assert [view.layer_of(item.node_id, NOON) for item in mixes] == list(range(layer + 1, 3))
-            assert len(set(ids(*mixes, last))) == len(mixes) + 1
-            assert own not in ids(*mixes, last)
+        for _ in range(100):
+            loop = draw_loop(view, own, NOON, rng)
+            places = [view.layer_of(item.node_id, NOON) for item in loop]
+            after, before = list(range(layer + 1, 3)), list(range(layer))
+            assert places[: len(after)] == after and places[len(after) + 1 :] == before
+            assert len(set(ids(*loop))) == 3 and own not in ids(*loop)
 
 
-def test_a_node_without_a_layer_loops_through_all_three():
+def test_own_loops_and_forwarded_packets_come_in_over_the_same_links_in_the_same_measure():
+    """Whoever holds back the packets of some links holds back own loops in the same measure: he cannot let
+    them through and keep the rest.  A mix of layer 1 is the first of a way out as often as of a way back."""
+    view, _ = network(24)
+    rng = SeededRandomness(7)
+    nodes = view.eligible(NOON)
+    for layer, members in enumerate(view.layers(NOON)):
+        target = members[0].node_id
+        loops = collections.Counter(draw_loop(view, target, NOON, rng)[-1].node_id for _ in range(6_000))
+        forwarded = collections.Counter()
+        while sum(forwarded.values()) < 6_000:
+            sender = rng.choice(nodes).node_id
+            if sender == target:
+                continue
+            route = draw_route(view, sender, NOON, rng)
+            out, back = (sender, *ids(*route.out)), (route.courier.node_id, *ids(*route.back))
+            for way in (out, back):
+                if way[layer + 1] == target:
+                    forwarded[way[layer]] += 1
+        assert loops.keys() == forwarded.keys()
+        # 6,000 of each over at most 23 links: five standard deviations of a share are 0.45 of it.
+        scale = sum(loops.values()) / sum(forwarded.values())
+        assert all(0.65 < loops[peer] / (scale * forwarded[peer]) < 1.5 for peer in loops)
+
+
+def test_a_node_without_a_layer_loops_through_two_mixes_and_one_more_node():
     view, _ = network(12)
-    *mixes, _ = draw_loop(view, b"\x01" * 32, NOON, SeededRandomness(5))
-    assert [view.layer_of(item.node_id, NOON) for item in mixes] == [0, 1, 2]
+    loop = draw_loop(view, b"\x01" * 32, NOON, SeededRandomness(5))
+    assert [view.layer_of(item.node_id, NOON) for item in loop[:2]] == [1, 2] and len(loop) == 3
 
 
 def test_loops_in_small_networks_have_different_neighbours():
     view, _ = network(5)
     rng = SeededRandomness(6)
-    for layer, members in enumerate(view.layers(NOON)):
+    for members in view.layers(NOON):
         own = members[0].node_id
         for _ in range(40):
             loop = ids(*draw_loop(view, own, NOON, rng))
-            assert len(loop) == 3 - layer and own not in loop
+            assert len(loop) == 3 and own not in loop
             assert all(a != b for a, b in itertools.pairwise(loop))
 
 
