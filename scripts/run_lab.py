@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from mixmail.errors import MixmailError, UserError
-from mixmail.lab import blocking
+from mixmail.lab import blocking, traffic
 from mixmail.lab.report import Lab, Report
 
-LABS: list[Lab] = [blocking.LAB]
+LABS: list[Lab] = [blocking.LAB, traffic.LAB]
 
 
 def say(text: str) -> None:
