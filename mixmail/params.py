@@ -105,6 +105,11 @@ class Geometry:
         return self.descriptor_fields + self.endpoint + keys + self.signature
 
     @property
+    def hello(self) -> int:
+        """The first message on a link: descriptor | the sender's unix time in ms, u64 (7712)."""
+        return self.descriptor + 8
+
+    @property
     def frame(self) -> int:
         """One link frame (32800)."""
         return self.frame_header + self.packet
@@ -187,6 +192,7 @@ class NetworkParameters:
     epoch: int = DAY
     epoch_early: float = 600.0
     epoch_late: float = 7_200.0
+    clock_skew: float = 600.0  # clocks further apart than `epoch_early` would use keys not yet accepted
     puzzle_memory: int = 64 * 2**20
     puzzle_passes: int = 2
     puzzle_bits: int = 8
@@ -287,6 +293,7 @@ class NodeLimits:
     loops: int = 4_096  # own loops on their way
     push_batch: int = 4  # descriptors in one PUSH: fills one link frame
     want_batch: int = 256  # descriptors handed out for one WANT
+    peer_clocks: int = 256  # of the last peers, remembered to tell whether the own clock is wrong
     heard_revisions: int = 16  # descriptors of one node that a view knows it has heard
     link_batch: int = (
         8  # frames handed to TLS or read at once: 262 KB, beyond which larger steps gain nothing

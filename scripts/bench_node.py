@@ -26,6 +26,7 @@ from mixmail.daemon.clock import SteadyClock
 from mixmail.daemon.home import NodeConfig, NodeHome, solve_keys
 from mixmail.directory.descriptor import FULL, Descriptor, Role, build, epoch_of
 from mixmail.directory.network_file import NetworkFile
+from mixmail.directory.peer_clocks import pack_hello, parse_hello
 from mixmail.directory.puzzle import Proof
 from mixmail.effects import Frame
 from mixmail.errors import RemoteProtocolError, UserError
@@ -104,12 +105,12 @@ class Peer:
         )
 
     def hello(self) -> bytes:
-        """Our descriptor."""
-        return self._descriptor.raw
+        """Our descriptor and clock."""
+        return pack_hello(self._descriptor.raw, time.time())
 
-    def on_hello(self, raw_descriptor: bytes, cert_hash: bytes) -> bytes:
+    def on_hello(self, raw: bytes, cert_hash: bytes) -> bytes:
         """The node's descriptor, whose mix key the packets need."""
-        other = Descriptor.parse(raw_descriptor)
+        other = Descriptor.parse(parse_hello(raw)[0])
         if other.link_cert_hash != cert_hash:
             raise RemoteProtocolError("the descriptor names another link certificate")
         self.other = other

@@ -26,6 +26,7 @@ from mixmail.daemon.home import NodeConfig, NodeHome, solve_keys
 from mixmail.daemon.lane import Lane
 from mixmail.daemon.threads import run_in_store
 from mixmail.directory.descriptor import Descriptor
+from mixmail.directory.peer_clocks import PeerClocks, pack_hello, parse_hello
 from mixmail.directory.view import Checks, View
 from mixmail.effects import Done, Effect, Emit, Frame, Offload, Persist, Send
 from mixmail.errors import RemoteProtocolError, UserError
@@ -97,6 +98,7 @@ class Daemon:
         self._node_thread = StoreThread("node.db")
         self._profile_thread = StoreThread("profile.db")
         self.view = View(self.network, checks)
+        self.peer_clocks = PeerClocks(self.network.parameters)
         self.links: LinkService
         self.node: Node
         self.agent: Agent
@@ -247,11 +249,12 @@ class Daemon:
         return self._in_profile_thread(lambda: job(self.profile))
 
     def warnings(self) -> list[str]:
-        """What the user should know about disk and network now, a sentence each."""
+        """What the user should know about disk, network and clock now, a sentence or two each."""
         reason, when = self._store_trouble
         recent = reason if self.now() - when < STORE_TROUBLE_SHOWN else ""
         blocked = BLOCKED if self.node.blocking_suspected else ""
-        return [text for text in (self.trouble, recent, blocked) if text]
+        clock = self.peer_clocks.warning()
+        return [text for text in (self.trouble, recent, blocked, clock) if text]
 
     def stored_records(self) -> Deferred[int]:
         """How many records this node holds for the network."""
@@ -265,14 +268,19 @@ class Daemon:
     # link callbacks
 
     def hello(self) -> bytes:
-        """Our own descriptor."""
-        return self.node.descriptor
+        """Our own descriptor and clock."""
+        return pack_hello(self.node.descriptor, self.now())
 
-    def on_hello(self, raw_descriptor: bytes, cert_hash: bytes) -> bytes:
-        """Check a peer's descriptor against its certificate and hand it to the directory."""
+    def on_hello(self, raw: bytes, cert_hash: bytes) -> bytes:
+        """Check a peer's clock, and its descriptor against its certificate; hand that to the directory."""
+        raw_descriptor, theirs = parse_hello(raw)
         descriptor = Descriptor.parse(raw_descriptor)
         if descriptor.link_cert_hash != cert_hash:
             raise RemoteProtocolError("the descriptor names another link certificate")
+        # Valid by the peer's own clock: it is a node of this network, so what it says of the time counts.
+        if self.view.cheap_refusal(descriptor, theirs) is None:
+            self.peer_clocks.note(descriptor.node_id, theirs, self.now())
+        self.peer_clocks.check(theirs, self.now())
         refusal = self.view.cheap_refusal(descriptor, self.now())
         if refusal is not None:
             raise RemoteProtocolError(f"the peer's descriptor is refused: {refusal}")

@@ -21,8 +21,10 @@ from mixmail.agent import events as agent_events
 from mixmail.agent.core import Agent, Command
 from mixmail.agent.tables import Row, Rows, apply_change
 from mixmail.directory import puzzle
+from mixmail.directory.peer_clocks import PeerClocks
 from mixmail.directory.view import Checks, View
 from mixmail.effects import Done, Effect, Emit, Frame, Offload, Persist, Send
+from mixmail.errors import RemoteProtocolError
 from mixmail.node import commands as node_commands
 from mixmail.node import events as node_events
 from mixmail.node.core import Node
@@ -37,6 +39,7 @@ START = 20_000.0 * DAY + 40_000.0
 """Some noon, far from the turn of an epoch."""
 
 PUZZLE_ATTEMPTS = 1_000
+ROUNDING = 1e-6  # so that a machine with another clock never wakes before its moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class LabHost:
     events: list[Any] = field(default_factory=list)
     crash_at: str = ""  # "before X" or "after X" for a named point X of a `Persist`
     crash_skips: int = 0  # let so many of them pass first
+    skew: float = 0.0  # seconds by which this machine's clock is ahead of the lab's
+    clocks: PeerClocks | None = None  # what the others' HELLOs said of the time
 
     @property
     def up(self) -> bool:
@@ -135,6 +140,10 @@ class LabNetwork:
         """Virtual unix time."""
         return self.scheduler.now
 
+    def time_of(self, host: LabHost) -> float:
+        """Unix time by this machine's own clock."""
+        return self.scheduler.now + host.skew
+
     def _make_host(self, number: int) -> LabHost:
         rng = SeededRandomness(f"host {self.seed} {number}")
         seed = rng.bytes(32)
@@ -148,13 +157,33 @@ class LabNetwork:
     # life of a host
 
     def start(self) -> None:
-        """Start every host; all know all from the beginning."""
+        """Start every host; all know all from the beginning, but for those whose clocks are too far apart."""
         for host in self.hosts:
             self._boot(host)
-        descriptors = [host.node.descriptor for host in self.hosts if host.node]
         for host in self.hosts:
-            for raw in descriptors:
-                self._node_command(host, node_commands.PeerDescriptor(raw))
+            for other in self.hosts:
+                if other is not host:
+                    self._hear_clock(host, other)
+        descriptors = [(other, other.node.descriptor) for other in self.hosts if other.node]
+        for host in self.hosts:
+            for other, raw in descriptors:
+                if self._may_link(host, other):
+                    self._node_command(host, node_commands.PeerDescriptor(raw))
+
+    def _hear_clock(self, host: LabHost, other: LabHost) -> None:
+        if host.clocks is None:
+            host.clocks = PeerClocks(self.params)
+        host.clocks.note(other.node_id, self.time_of(other), self.time_of(host))
+
+    def _may_link(self, host: LabHost, other: LabHost) -> bool:
+        """What a daemon decides at a HELLO."""
+        if host.skew == other.skew:
+            return True
+        try:
+            PeerClocks(self.params).check(self.time_of(other), self.time_of(host))
+        except RemoteProtocolError:
+            return False
+        return True
 
     def _boot(self, host: LabHost) -> None:
         view = View(self.network, self._checks)
@@ -162,8 +191,8 @@ class LabNetwork:
         host.node = Node(self.network, host.keys, endpoint, bytes(32), host.store, host.rng, view)
         self._node_command(host, node_commands.Start())
         if host.number < self.senders:
-            host.agent = Agent(self.network, host.node_id, view, host.rng, host.rows(), self.now)
-            self._carry_out(host, host.agent.start(self.now), host.agent.handle_command)
+            host.agent = Agent(self.network, host.node_id, view, host.rng, host.rows(), self.time_of(host))
+            self._carry_out(host, host.agent.start(self.time_of(host)), host.agent.handle_command)
 
     def crash(self, host: LabHost) -> None:
         """Stop a host at once: memory is gone, what was persisted stays."""
@@ -179,9 +208,11 @@ class LabNetwork:
         if not host.up:
             return  # it met a planned crash while it started
         for other in self.hosts:
-            if other is not host and other.up:
+            if other is not host and other.up and self._may_link(host, other):
                 self._node_command(host, node_commands.LinkUp(other.node_id))
                 self._node_command(other, node_commands.LinkUp(host.node_id))
+                self._hear_clock(host, other)
+                self._hear_clock(other, host)
                 for raw, target in ((self._descriptor(host), other), (self._descriptor(other), host)):
                     self._node_command(target, node_commands.PeerDescriptor(raw))
 
@@ -200,11 +231,12 @@ class LabNetwork:
         """Hand a command to the host's agent; UserError comes through."""
         if host.agent is None:
             raise ValueError(f"host {host.number} is down")
-        self._carry_out(host, host.agent.handle_command(command, self.now), host.agent.handle_command)
+        effects = host.agent.handle_command(command, self.time_of(host))
+        self._carry_out(host, effects, host.agent.handle_command)
 
     def _node_command(self, host: LabHost, command: Any) -> None:
         if host.node is not None:
-            effects = host.node.handle_command(command, self.now)
+            effects = host.node.handle_command(command, self.time_of(host))
             self._carry_out(host, effects, host.node.handle_command)
 
     def _carry_out(
@@ -227,7 +259,7 @@ class LabNetwork:
                         self._persist(host, effect)
                     case Offload():
                         done = Done(effect.token, _run(effect.job))
-                        self._perform(host, again(done, self.now), again)
+                        self._perform(host, again(done, self.time_of(host)), again)
                     case Emit():
                         self._emitted(host, effect.event)
                 if not host.up:
@@ -260,7 +292,7 @@ class LabNetwork:
         match event:
             case node_events.SurbReply():
                 if host.agent is not None:
-                    effects = host.agent.handle_reply(event.ident, event.body, self.now)
+                    effects = host.agent.handle_reply(event.ident, event.body, self.time_of(host))
                     self._perform(host, effects, host.agent.handle_command)
                     self._agent_acted(host)
                 return  # not kept: 25 KB each
@@ -284,6 +316,8 @@ class LabNetwork:
         lost = self._rng.uniform() < links.loss
         if self.blocker is not None and self.blocker(host.node_id, peer, frame):
             return
+        if target is not None and not self._may_link(host, target):
+            return
         if target is None or (lost and (not links.lossy or frame.kind in links.lossy)):
             return
         when = self.scheduler.now + links.low + (links.high - links.low) * self._rng.uniform()
@@ -291,7 +325,7 @@ class LabNetwork:
 
     def _receive(self, sender: bytes, host: LabHost, frame: Frame) -> None:
         if host.node is not None:
-            effects = host.node.handle_frame(sender, frame, self.scheduler.now)
+            effects = host.node.handle_frame(sender, frame, self.scheduler.now + host.skew)
             self._perform(host, effects, host.node.handle_command)
             self._rearm(host)
 
@@ -301,14 +335,15 @@ class LabNetwork:
         if host.node is None:
             return
         due = host.node.next_timeout()
-        host.node_moment = float("inf") if due is None else due
+        host.node_moment = float("inf") if due is None else due - host.skew + bool(host.skew) * ROUNDING
         when = min(host.node_moment, host.agent_moment)
         if when < host.wakes_at:
             host.wakes_at = when
             self.scheduler.at(when, partial(self._wake, host, when))
 
     def _agent_acted(self, host: LabHost) -> None:
-        host.agent_moment = float("inf") if host.agent is None else host.agent.next_timeout()
+        due = float("inf") if host.agent is None else host.agent.next_timeout()
+        host.agent_moment = due - host.skew + bool(host.skew) * ROUNDING
 
     def _wake(self, host: LabHost, when: float) -> None:
         if host.wakes_at != when or host.node is None:
@@ -316,9 +351,9 @@ class LabNetwork:
         host.wakes_at = float("inf")
         node, agent = host.node, host.agent
         if host.node_moment <= self.now:
-            self._perform(host, node.handle_timeout(self.now), node.handle_command)
+            self._perform(host, node.handle_timeout(self.time_of(host)), node.handle_command)
         if agent is not None and host.agent is agent and host.agent_moment <= self.now:
-            self._perform(host, agent.handle_timeout(self.now), agent.handle_command)
+            self._perform(host, agent.handle_timeout(self.time_of(host)), agent.handle_command)
             self._agent_acted(host)
         self._rearm(host)
 

@@ -26,7 +26,7 @@ from mixmail.params import GEOMETRY, NODE_LIMITS
 if TYPE_CHECKING:
     from mixmail.link.service import LinkService
 
-HELLO = 9  # the kind of the first frame each way; its payload is the sender's descriptor
+HELLO = 9  # the kind of the first frame each way; its payload is the sender's descriptor and clock
 
 log = Logger()
 
@@ -136,7 +136,11 @@ class Link(Protocol):
             return
         if frame.kind != HELLO or self._cert_hash is None:
             raise RemoteProtocolError("first frame is not HELLO")
-        peer = self._service.accept_hello(frame.payload, self._cert_hash)
+        try:
+            peer = self._service.accept_hello(frame.payload, self._cert_hash)
+        except RemoteProtocolError as error:
+            self._refuse(str(error))
+            return
         if self._expected_peer is not None and peer != self._expected_peer:
             raise RemoteProtocolError("another node answers at this endpoint")
         self.peer = peer
@@ -213,9 +217,18 @@ class Link(Protocol):
     def check_time(self, now: float) -> None:
         """Drop the link if the peer is late, close it if nothing went over it for long."""
         if self._deadline is not None and now > self._deadline:
+            if self.closed:
+                self.abort()  # refused, and it does not take our HELLO
             self.drop("the peer stopped half-way" if self.peer else "the peer did not say who it is in time")
         elif self.peer is not None and now - self._last_traffic > self._idle_limit:
             self.close("idle")
+
+    def _refuse(self, reason: str) -> None:
+        """As `drop`, but our own HELLO, which may still be on its way out, reaches the peer first."""
+        self.closed = True
+        self._note_drop(reason)
+        self._tls.unregisterProducer()
+        self._tls.loseConnection()
 
     def drop(self, reason: str) -> None:
         """Cut the connection to a peer that broke a rule; one line in the log, without an address."""

@@ -47,12 +47,13 @@ class LinkCallbacks(Protocol):
     """What the links ask of the node above them, always in the reactor's thread."""
 
     def hello(self) -> bytes:
-        """Our own descriptor, packed."""
+        """Our own descriptor and clock, packed (`mixmail.directory.peer_clocks`)."""
 
-    def on_hello(self, raw_descriptor: bytes, cert_hash: bytes) -> bytes:
-        """Check a peer's descriptor and that it names the certificate used; return the peer's node id.
+    def on_hello(self, raw: bytes, cert_hash: bytes) -> bytes:
+        """Check a peer's clock and descriptor and that it names the certificate used; return its node id.
 
-        RemoteProtocolError: the link is dropped."""
+        RemoteProtocolError: the link is refused; our own HELLO still goes out, so that the peer learns why
+        where it can tell by itself (its clock may be the wrong one)."""
 
     def on_frame(self, peer: bytes, frame: Frame) -> None:
         """A message from `peer`.  RemoteProtocolError: the message is counted as broken, the link stays."""
@@ -256,11 +257,11 @@ class LinkService:
         return self.params.link_idle * (1.0 + self._rng.uniform())
 
     def hello(self) -> bytes:
-        """Our own descriptor."""
+        """What we say first."""
         return self._callbacks.hello()
 
     def accept_hello(self, raw: bytes, cert_hash: bytes) -> bytes:
-        """The id of the peer that sent this descriptor over a link with this certificate."""
+        """The id of the peer that said this first, over a link with this certificate."""
         return self._callbacks.on_hello(raw, cert_hash)
 
     def frame_came(self, peer: bytes, frame: Frame) -> None:

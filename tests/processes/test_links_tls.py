@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from mixmail.directory.peer_clocks import PeerClocks, pack_hello, parse_hello
 from mixmail.effects import Frame
 from mixmail.errors import LocalProtocolError, RemoteProtocolError, UserError
 from mixmail.link import certificate, tls
@@ -556,6 +557,48 @@ async def test_something_else_than_hello(stage: Stage) -> None:
         await raw.gone()
         assert stage.lines.pop() == f"dropped a link: {reason}"
     assert a.events == [] and a.frames == []
+
+
+class Clocked(Node):
+    """A node whose HELLO is as the daemon's: a descriptor (its id and zeros) and a clock."""
+
+    ahead = 0.0
+
+    def now(self) -> float:
+        return 2_000_000_000.0 + self.ahead
+
+    def hello(self) -> bytes:
+        return pack_hello(self.id.ljust(GEOMETRY.descriptor, b"\0"), self.now())
+
+    def on_hello(self, raw: bytes, cert_hash: bytes) -> bytes:
+        descriptor, theirs = parse_hello(raw)
+        PeerClocks(PATIENT).check(theirs, self.now())
+        return descriptor[:32]
+
+
+@pytest_twisted.ensureDeferred
+async def test_both_ends_of_a_refused_link_say_that_the_clocks_differ(stage: Stage) -> None:
+    a, b = Clocked(stage.folder, "anna"), Clocked(stage.folder, "bert")
+    stage.nodes += [a, b]
+    for node in (a, b):
+        await node.listen()
+    a.knows(b)
+    b.knows(a)
+    for caller, answerer, ahead in ((a, b, 7_200.0), (b, a, -7_200.0)):
+        b.ahead = ahead
+        with pytest.raises(UserError, match="clock and ours differ by about 2 h"):
+            await caller.links.connect_seed(
+                f"tcp:host=127.0.0.1:port={answerer.port}", answerer.certificate.hash
+            )
+        await until(lambda: len(stage.lines) == 2)
+        assert stage.lines == ["dropped a link: the peer's clock and ours differ by about 2 h"] * 2
+        stage.lines.clear()
+        assert not (a.events or b.events or a.links.peers() or b.links.peers())
+    assert a.links.counters.dropped_links == b.links.counters.dropped_links == 2
+    for b.ahead in (600.0, -600.0):
+        a.links.send(b.id, packet(1))
+        await until(lambda: a.links.peers() == [b.id])
+    await until(lambda: len(b.got(a)) == 2)
 
 
 @pytest_twisted.ensureDeferred
