@@ -12,9 +12,10 @@ from pathlib import Path
 
 from mixmail.errors import MixmailError, UserError
 from mixmail.lab import blocking, traffic
+from mixmail.lab.anonymity import contact
 from mixmail.lab.report import Lab, Report
 
-LABS: list[Lab] = [blocking.LAB, traffic.LAB]
+LABS: list[Lab] = [blocking.LAB, traffic.LAB, contact.LAB]
 
 
 def say(text: str) -> None:
