@@ -7,11 +7,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from mixmail.lab.anonymity import filter as attacker
 from mixmail.lab.anonymity.compare import COVER_OFF, EXPONENTIAL, NO_DELAY, SPACINGS
 from mixmail.lab.anonymity.figures import Seen, Study
 from mixmail.lab.anonymity.flow import BACK, OUT, Setting
+from mixmail.lab.anonymity.large import ways
 from mixmail.lab.anonymity.laws import survival
 from mixmail.mixing.delays import draw_delays_ms
 from mixmail.params import NetworkParameters
@@ -87,3 +89,23 @@ def test_leavings_beyond_what_can_be_are_told() -> None:
     both = attacker._inclusion(np.array([1.0, 1.0, 1.0]), 2)
     assert both is not None
     assert both == pytest.approx([2 / 3] * 3)
+
+
+def test_the_entropy_over_ways_is_that_of_all_ways_counted_one_by_one(study: Study) -> None:
+    bits, likeliest = ways(study)
+    packets, relayed = len(study.trace.kind), study.rows.relayed
+    entered = study.rows.entered[:, :packets].tocsr()
+    third = int(study.leaving()[7])
+    found: list[float] = []
+    for second, one in zip(*_row(relayed, third), strict=True):
+        for first, two in zip(*_row(relayed, second), strict=True):
+            found += [one * two * three for three in _row(entered, first)[1]]
+    share = np.array([weight for weight in found if weight > 0]) / sum(found)
+    assert bits[7] == pytest.approx(-(share * np.log2(share)).sum(), abs=1e-3)
+    assert likeliest[7] == pytest.approx(share.max(), rel=1e-3)
+    assert (bits >= study.look(10**6).query_bits - 1e-3).all()  # ways that meet can only tell more
+
+
+def _row(matrix: sparse.csr_array, number: int) -> tuple[list[int], list[float]]:
+    span = slice(matrix.indptr[number], matrix.indptr[number + 1])
+    return matrix.indices[span].tolist(), matrix.data[span].tolist()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from . import filter as attacker
-from .flow import OUT, Flow, Setting, Trace
+from .flow import OUT, QUERY, Flow, Setting, Trace
 from .world import World
 
 Floats = NDArray[np.float64]
@@ -83,9 +83,7 @@ class Study:
         """The observer's knowledge about `messages` random queries that left a third mix in the window."""
         rng = np.random.default_rng(self.seed)
         seen, users = self.visits, self.setting.users
-        is_query = self.trace.kind[seen.packet] == 0
-        late = seen.leave >= self.setting.seconds - self.window
-        leaving = np.flatnonzero((seen.hop == OUT[-1]) & is_query & late)
+        leaving = self.leaving()
         targets = np.sort(rng.choice(leaving, min(messages, len(leaving)), replace=False))
         rows = self.rows
         if hostile_share:
@@ -107,11 +105,18 @@ class Study:
         bits, query, sender, guess, ratio, truth, square = (np.concatenate(column) for column in columns)
         return Seen(bits, query, sender, guess, ratio, truth, square, seen.leave[targets], rows.surprises)
 
+    def leaving(self) -> NDArray[np.int64]:
+        """The visits of queries to their third mixes that ended in the window."""
+        seen = self.visits
+        is_query = self.trace.kind[seen.packet] == QUERY
+        late = seen.leave >= self.setting.seconds - self.window
+        return np.flatnonzero((seen.hop == OUT[-1]) & is_query & late)
+
     def path_hostile(self, share: float) -> float:
         """The share of queries whose three mixes out are all among `share` hostile nodes, over 50 draws."""
         rng = np.random.default_rng(self.seed + 1)
         trace, users, found = self.trace, self.setting.users, []
-        first = (trace.hop < len(OUT)) & (trace.kind[trace.packet] == 0)
+        first = (trace.hop < len(OUT)) & (trace.kind[trace.packet] == QUERY)
         order = np.lexsort((trace.hop[first], trace.packet[first]))
         packet, nodes = trace.packet[first][order], trace.dst[first][order]
         whole = np.flatnonzero(np.bincount(packet, minlength=len(trace.kind)) == len(OUT))

@@ -8,7 +8,7 @@ import math
 from mixmail.errors import UserError
 
 from ..report import Lab, Report, Say
-from . import compare, plot
+from . import compare, large, plot
 from .figures import Seen, Study
 from .flow import Setting
 
@@ -51,6 +51,10 @@ def _run(options: argparse.Namespace, say: Say) -> Report:
         figures[f"sender_entropy_mean_bits_{name}"] = found["sender_entropy_mean_bits"]
         say(f"{share:.0%} hostile: {compare.summary(hostile)}")
     figures["sender_entropy_ceiling_bits"] = math.log2(options.users)
+    bits, likeliest = large.ways(study)
+    figures["calculated_large.query_entropy_min_bits"] = float(bits.min())
+    figures["calculated_large.query_entropy_mean_bits"] = float(bits.mean())
+    figures["calculated_large.worst_guess"] = float(likeliest.max())
     figures["surprises"] = seen.surprises
     if not options.quick:
         for name, other in compare.compare(base, options.seed, messages, say):
