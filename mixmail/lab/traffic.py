@@ -1,12 +1,13 @@
 """What a node of the `mail` preset costs its line: KB/s each way, by kind.
 
 Every host is a full node with an agent; each writes one mail at the beginning to the next one, and the
-profiles, queues, boxes and read-backs of that are in the figures.  Frames are counted where they are handed to the
-link, 32,800 bytes each; what TLS and TCP add (about 3 %) is not.  Sent and received are the same in the mean.
+profiles, queues, boxes and read-backs of that are in the figures.  Frames are counted where they are handed
+to the link, 32,800 bytes each; what TLS and TCP add (about 3 %) is not.  Sent and received are the same in
+the mean.
 
 `mixing`: packets of queries and answers; `store`: what couriers, proxies and homes say to each other;
-`loops`: a mix's own loops (four frames each, counted where they are made, since nobody can tell them on a link);
-`gossip`: the directory.  Repair between homes does not exist yet, so nothing is counted for it.
+`loops`: a mix's own loops (four frames each, counted where they are made, since nobody can tell them on a
+link); `gossip`: the directory.  Repair between homes does not exist yet, so nothing is counted for it.
 """
 
 from __future__ import annotations
