@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl import bindings
@@ -51,11 +52,46 @@ def hpke_key_and_nonce(secret: bytes, info: bytes) -> tuple[bytes, bytes]:
     return expand(prk, b"key", context, 32), expand(prk, b"base_nonce", context, 12)
 
 
-def test_vector_of_the_draft() -> None:
-    vector = json.loads((VECTORS / "xwing_draft.json").read_text())
+DRAFT = json.loads((VECTORS / "xwing_draft.json").read_text())
+MORE = json.loads((VECTORS / "xwing_more.json").read_text())
+MLKEM = json.loads((VECTORS / "mlkem768.json").read_text())
+
+
+@pytest.mark.parametrize("vector", [DRAFT, *MORE["draft"]], ids=lambda v: v["seed"][:8])
+def test_every_vector_of_the_draft(vector: dict[str, str]) -> None:
     private = kem.PrivateKey.from_seed(bytes.fromhex(vector["seed"]))
     assert private.public.raw.hex() == vector["pk"]
     assert kem.decapsulate(private, bytes.fromhex(vector["ct"])).hex() == vector["ss"]
+    # the library encapsulates with its own randomness: only the X25519 half can be repeated
+    if "eseed" in vector:
+        assert x25519.public(bytes.fromhex(vector["eseed"])[32:]).hex() == vector["ct"][-64:]
+
+
+@pytest.mark.parametrize("vector", MORE["hpke_pq"], ids=lambda v: f"kdf-{v['kdf_id']}")
+def test_every_x_wing_vector_of_hpke_pq(vector: dict[str, str]) -> None:
+    private = kem.PrivateKey.from_seed(bytes.fromhex(vector["skRm"]))
+    assert private.public.raw.hex() == vector["pkRm"]
+    assert kem.decapsulate(private, bytes.fromhex(vector["enc"])).hex() == vector["shared_secret"]
+
+
+def test_key_generation_of_ml_kem_768_by_nist() -> None:
+    assert [case["tcId"] for case in MLKEM["acvp_keygen"]] == list(range(26, 51))
+    for case in MLKEM["acvp_keygen"]:
+        private = MLKEM768PrivateKey.from_seed_bytes(bytes.fromhex(case["d"] + case["z"]))
+        assert private.public_key().public_bytes_raw().hex() == case["ek"].lower()
+
+
+def test_decapsulation_of_ml_kem_768_and_its_implicit_rejection() -> None:
+    (strcmp,) = MLKEM["wycheproof"]
+    cases = [(strcmp["seed"], strcmp["ek"], strcmp["c"], strcmp["K"])]
+    for case in MLKEM["kat"]:
+        seed = case["d"] + case["z"]
+        cases += [(seed, case["pk"], case["ct"], case["ss"]), (seed, case["pk"], case["ct_n"], case["ss_n"])]
+    assert len(cases) == 21
+    for seed, public, ct, secret in cases:
+        private = MLKEM768PrivateKey.from_seed_bytes(bytes.fromhex(seed))
+        assert private.public_key().public_bytes_raw().hex() == public
+        assert private.decapsulate(bytes.fromhex(ct)).hex() == secret
 
 
 def test_encapsulate_and_decapsulate_agree() -> None:

@@ -38,7 +38,39 @@ INVALID = [
     "1p2gdwpf",
 ]
 SEGWIT_V1 = "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0"
-SEGWIT_V1_PROGRAM = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+# the segwit addresses of versions 1 to 16 with their version and program: all that are Bech32m
+SEGWIT = [
+    (
+        "bc1pw508d6qejxtdg4y5r3zarvary0c5xw7kw508d6qejxtdg4y5r3zarvary0c5xw7kt5nd6y",
+        1,
+        "751e76e8199196d454941c45d1b3a323f1433bd6751e76e8199196d454941c45d1b3a323f1433bd6",
+    ),
+    ("BC1SW50QGDZ25J", 16, "751e"),
+    ("bc1zw508d6qejxtdg4y5r3zarvaryvaxxpcs", 2, "751e76e8199196d454941c45d1b3a323"),
+    (
+        "tb1pqqqqp399et2xygdj5xreqhjjvcmzhxw4aywxecjdzew6hylgvsesf3hn0c",
+        1,
+        "000000c4a5cad46221b2a187905e5266362b99d5e91c6ce24d165dab93e86433",
+    ),
+    (SEGWIT_V1, 1, "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"),
+]
+# the invalid segwit addresses, and the valid ones of version 0, that already Bech32m refuses ...
+NOT_BECH32M = [
+    "BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4",
+    "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7",
+    "tb1qqqqqp399et2xygdj5xreqhjjvcmzhxw4aywxecjdzew6hylgvsesrxh6hy",
+    "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqh2y7hd",
+    "tb1z0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqglt7rf",
+    "BC1S0XLXVLHEMJA6C4DQV22UAPCTQUPFHLXM9H8Z3K2E72Q4K9HCZ7VQ54WELL",
+    "bc1p38j9r5y49hruaue7wxjce0updqjuyyx0kh56v8s25huc6995vvpql3jow4",
+    "BC1QR508D6QEJXTDG4Y5R3ZARVARYV98GJ9P",
+    "tb1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vq47Zagq",
+]
+# ... and those whose words are no bytes
+WRONG_PADDING = [
+    "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7v07qwwzcrf",
+    "tb1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vpggkg4j",
+]
 
 ME = Identity(bytes(range(32))).address
 
@@ -55,11 +87,25 @@ def test_invalid_vectors_are_refused(text: str) -> None:
         bech32m.decode_words(text)
 
 
-def test_a_vector_with_data() -> None:
-    hrp, words = bech32m.decode_words(SEGWIT_V1)
-    program = bech32m.encode_words("x", words[1:])
-    assert (hrp, words[0]) == ("bc", 1)
-    assert bech32m.decode(program)[1].hex() == SEGWIT_V1_PROGRAM
+@pytest.mark.parametrize(("text", "version", "program"), SEGWIT)
+def test_vectors_with_data(text: str, version: int, program: str) -> None:
+    hrp, words = bech32m.decode_words(text)
+    assert (hrp, words[0]) == (text[:2].lower(), version)
+    assert bech32m.decode(bech32m.encode_words("x", words[1:]))[1].hex() == program
+
+
+@pytest.mark.parametrize("text", NOT_BECH32M)
+def test_invalid_segwit_addresses_are_refused(text: str) -> None:
+    with pytest.raises(bech32m.Bech32Error):
+        bech32m.decode_words(text)
+
+
+@pytest.mark.parametrize("text", WRONG_PADDING)
+def test_segwit_addresses_with_wrong_padding_are_refused(text: str) -> None:
+    _, words = bech32m.decode_words(text)
+    with pytest.raises(bech32m.Bech32Error) as caught:
+        bech32m.decode(bech32m.encode_words("x", words[1:]))
+    assert caught.value.reason == bech32m.Bech32Error.PADDING
 
 
 @given(st.binary(max_size=60))
