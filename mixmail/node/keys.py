@@ -74,6 +74,8 @@ class EpochKeys:
         gone = [epoch for epoch in self._mix if now >= self._last(epoch)]
         for epoch in gone:
             del self._mix[epoch], self._proxy[epoch]
+        # Else the next packet would be the first to let a deleted key go, and that may be hours away.
+        self._live_mix, self._live_proxy = [], []
         turn = float((self._epoch + 1) * self._params.epoch)
         self.next_rotation = min(turn, *(self._last(epoch) for epoch in self._mix))
         return fresh, gone
