@@ -290,6 +290,10 @@ class NodeLimits:
     courier_pending: int = 1_024  # 7 KB each: queries whose answer a courier waits for
     proxy_queries: int = 256  # 40 KB each: queries a proxy works on at the same time
     proxy_rounds: int = 4  # home timeouts after which a proxy answers with what it knows
+    loss_queries: int = 2_048  # ended queries from which losses of nodes are estimated: 17 hours in `mail`
+    loss_half_life: float = 1_000.0  # queries after which one counts half
+    loss_error: float = 0.001  # chance to name any honest node at one look
+    loss_least: float = 0.05  # a smaller loss is nobody's fault that a user could do something about
     loops: int = 4_096  # own loops on their way
     push_batch: int = 4  # descriptors in one PUSH: fills one link frame
     want_batch: int = 256  # descriptors handed out for one WANT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from mixmail.control.types import MailSummary, Status
+from mixmail.control.types import LossyNode, MailSummary, Status
 
 MEAN_SLOTS = 56
 """Slots from send to shown in the mean (28 minutes at 30 s), for a daemon that does not tell."""
@@ -87,6 +87,12 @@ def small_network(status: Status) -> str:
     if status.small_network is None:
         return ""
     return f"small network: at most {status.small_network} people"
+
+
+def lossy(nodes: list[LossyNode]) -> str:
+    """The node that loses most, and that there are more."""
+    more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+    return f"node {nodes[0].node_id[:8]}{more} loses packets"
 
 
 def people(count: int, one: str, many: str) -> str:

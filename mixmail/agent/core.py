@@ -24,6 +24,7 @@ from .context import Context
 from .cover import Cover
 from .events import QueryEnded, QuerySent
 from .fetcher import Fetcher
+from .losses import NodeLosses
 from .model import AgentState, load
 from .outbox import Outbox
 from .people import People
@@ -59,6 +60,7 @@ class Agent:
         self.queries_sent = 0
         self.queries_answered = 0
         self.queries_lost = 0
+        self.losses = NodeLosses()
 
     @property
     def queries_waiting(self) -> int:
@@ -150,6 +152,7 @@ class Agent:
     def _counted(self, effects: list[Effect]) -> list[Effect]:
         for effect in effects:
             if isinstance(effect, Emit) and isinstance(effect.event, QueryEnded):
+                self.losses.add(effect.event.answered, effect.event.nodes)
                 if effect.event.answered:
                     self.queries_answered += 1
                 else:

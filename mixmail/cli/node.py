@@ -79,5 +79,11 @@ async def status(client: Client, as_json: bool) -> None:
         rows.insert(1, ("anonymity", "none: this network is for trying only"))
     for label, text in rows:
         click.echo(f"{label + ':':<14}{text}")
+    for node in now.lossy_nodes:
+        click.secho(
+            f"warning: node {plain.line(node.node_id[:16])} loses about {node.loss:.0%} of what passes it "
+            f"({node.low:.0%} to {node.high:.0%}, seen in {node.queries} of your queries)",
+            fg="yellow",
+        )
     for warning in now.warnings:
         click.secho(f"warning: {plain.line(warning)}", fg="yellow")

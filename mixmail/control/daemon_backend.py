@@ -11,6 +11,7 @@ from twisted.internet.defer import inlineCallbacks
 import mixmail
 from mixmail.agent import commands
 from mixmail.agent.events import ContactsChanged, MailArrived, MailState
+from mixmail.agent.losses import NodeLoss
 from mixmail.agent.model import Contact, Person
 from mixmail.agent.tables import Row
 from mixmail.control import types
@@ -102,6 +103,7 @@ class DaemonBackend:
             warnings=daemon.warnings(),
             stored_records=stored,
             delivery_s=delivery_estimate(parameters),
+            lossy_nodes=[_lossy(one) for one in daemon.agent.losses.named()],
         )
 
     # people
@@ -351,6 +353,12 @@ def delivery_estimate(params: Any) -> float:
     poll = params.slot / (polls * params.hot_weight * (1 - params.next_index_poll))
     way = params.mean_delay * (params.mixes + params.courier_delay_fraction)
     return float(write + poll + 3 * way)
+
+
+def _lossy(one: NodeLoss) -> types.LossyNode:
+    return types.LossyNode(
+        node_id=one.node_id.hex(), loss=one.loss, low=one.low, high=one.high, queries=one.queries
+    )
 
 
 def _contact(contact: Contact) -> types.Contact:

@@ -53,12 +53,25 @@ class UnlockParams(Shape, frozen=True, kw_only=True):
     passphrase: str
 
 
+class LossyNode(Shape, frozen=True, kw_only=True):
+    """A node that loses packets, by the user's own queries: the share lost, with its 95 % range.
+
+    `queries`: how many of them passed it lately.
+    """
+
+    node_id: str
+    loss: float
+    low: float
+    high: float
+    queries: int
+
+
 class Status(Shape, frozen=True, kw_only=True):
     """The node and its network now.
 
     `small_network`: at most so many people are on it, None where there are 50 nodes or more.
     `waiting`: the user's packets that have not left.  `pool`: other people's packets held by the mix.
-    `delivery_s`: the mean time from send to shown, if the daemon knows it.
+    `delivery_s`: the mean time from send to shown, if the daemon knows it.  `lossy_nodes`: the worst first.
     """
 
     peers: int
@@ -80,6 +93,7 @@ class Status(Shape, frozen=True, kw_only=True):
     warnings: list[str]
     stored_records: int
     delivery_s: float | None = None
+    lossy_nodes: list[LossyNode] = []
 
 
 # people

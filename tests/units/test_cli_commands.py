@@ -29,6 +29,7 @@ class FakeDaemon:
 
     def __init__(self) -> None:
         self.locked = False
+        self.lossy: list[types.LossyNode] = []
         self.mails: dict[str, types.Mail] = {}
         self.files: list[types.Attachment] = []
         self.contacts = [types.Contact(id="c1aa", name="Ben", address="mix1ben")]
@@ -63,7 +64,7 @@ class FakeDaemon:
                 )
             case "status":
                 figures = dict.fromkeys(types.Status.__struct_fields__, 1)
-                texts = {"preset": "demo", "anonymous": False, "warnings": [EVIL]}
+                texts = {"preset": "demo", "anonymous": False, "warnings": [EVIL], "lossy_nodes": self.lossy}
                 return types.Status(**{**figures, **texts})
             case "identity.list":
                 return self.identities
@@ -372,6 +373,14 @@ def test_status_is_readable_and_harmless(daemon: FakeDaemon, home: Path) -> None
     assert "\x1b]" not in shown
     assert "\u202e" not in shown
     assert json.loads(run(home, "status", "--json").output)["node_id"] == "aa"
+
+
+def test_status_names_the_node_that_loses_packets(daemon: FakeDaemon, home: Path) -> None:
+    daemon.lossy = [types.LossyNode(node_id="ab" * 32, loss=0.2, low=0.14, high=0.271, queries=437)]
+    shown = run(home, "status").output
+    assert "node abababababababab loses about 20% of what passes it (14% to 27%, seen in 437" in shown
+    named = json.loads(run(home, "status", "--json").output)["lossy_nodes"]
+    assert [(one["node_id"], one["loss"]) for one in named] == [("ab" * 32, 0.2)]
 
 
 def test_a_locked_profile_is_refused_and_unlocked_from_a_pipe(daemon: FakeDaemon, home: Path) -> None:

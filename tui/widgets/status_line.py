@@ -60,6 +60,7 @@ class StatusLine(Static):
         ]
         warnings = [
             *[str(safe_text.line(one, 100)) for one in status.warnings],
+            *([words.lossy(status.lossy_nodes)] if status.lossy_nodes else []),
             *([] if status.anonymous else [f"{status.preset} network: not anonymous"]),
             *([words.small_network(status)] if status.small_network is not None else []),
         ]
