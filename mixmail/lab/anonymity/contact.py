@@ -44,11 +44,16 @@ CHUNK = 2_000_000  # queries looked at in one step: 50 MB
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One network that is attacked.  `answers`: whether the attacker uses the answers as well."""
+    """One network that is attacked.
+
+    `answers`: whether the attacker uses the answers as well.  `share` of the slots are used: below 1 the
+    cover is off (with `schedule` "slots" only).
+    """
 
     params: NetworkParameters
     schedule: str = "slots"  # or "poisson": queries at random, one a slot in the mean
     answers: bool = True
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,10 @@ class Crowd:
         uniform = self.rng.random(shape, dtype=np.float32)
         if self.setting.schedule == "slots":
             numbers = np.arange(self._slots, dtype=np.float32)
-            return (numbers + uniform) * slot - (slot - phase[:, None, None])
+            sent: Singles = (numbers + uniform) * slot - (slot - phase[:, None, None])
+            if self.setting.share < 1:
+                sent[self.rng.random(shape, dtype=np.float32) >= self.setting.share] = -slot
+            return sent
         gaps = self.rng.standard_exponential(shape, dtype=np.float32) * slot
         return np.cumsum(gaps, axis=2)
 
@@ -133,7 +141,7 @@ class Crowd:
     def _log_ratio(self, sent: Singles, whole: Singles) -> Singles:
         params = self.setting.params
         density = self.known.of_out_given(sent, whole) if self.setting.answers else self.known.of_out(sent)
-        ratio: Singles = np.float32(params.slot) * density.sum(axis=2)
+        ratio: Singles = np.float32(params.slot / self.setting.share) * density.sum(axis=2)
         logs: Singles = np.log(np.float32(1 - FLOOR) * ratio + np.float32(FLOOR))
         return logs
 
