@@ -4,7 +4,7 @@ what happens without delays or cover."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -38,11 +38,13 @@ def settings(base: Setting) -> dict[str, Setting]:
     }
 
 
-def compare(base: Setting, seed: int, messages: int, say: Say) -> Iterator[tuple[str, Seen]]:
-    """(name, what the observer knows) for each setting that differs from `base`; turns of an epoch and
-    restarts give the messages that left after them."""
+def compare(
+    base: Setting, seed: int, messages: int, say: Say, only: Collection[str] | None = None
+) -> Iterator[tuple[str, Seen]]:
+    """(name, what the observer knows) for each setting (of `only`) that differs from `base`; turns of an
+    epoch and restarts give the messages that left after them."""
     for name, setting in settings(base).items():
-        if setting == base:
+        if setting == base or (only is not None and name not in only):
             continue
         seen = Study(setting, seed).look(messages)
         if name in ("epoch_turn", "restart"):

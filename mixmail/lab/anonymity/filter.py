@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _GONE = 1e-3  # a packet less likely inside than this is no candidate any more
 _CERTAIN = 1.0 - 1e-9
+_SHORTEST = 1e-3  # seconds: what comes just after a tick may leave with it
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,10 @@ def _one_mix(
             age = arrive[low:high]
             could = survival(params, opened - age)
             h = np.divide(
-                could - survival(params, now - age), could, out=np.zeros_like(could), where=could > 0
+                could - survival(params, np.maximum(now - age, _SHORTEST)),
+                could,
+                out=np.zeros_like(could),
+                where=could > 0,
             )
         q = np.minimum(m[low:high] * h, _CERTAIN)
         p = _inclusion(q / (1.0 - q), len(outs))

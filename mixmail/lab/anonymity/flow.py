@@ -84,6 +84,7 @@ class _Packet:
     mixed: frozenset[int]
     kind: int
     created: float
+    row: int = 0  # of the trace: its last crossing
 
 
 class Flow:
@@ -117,7 +118,6 @@ class Flow:
         self.held: set[tuple[int, int]] = set()
         self.restarts: list[tuple[float, int]] = []
         self.fresh_from: dict[int, float] = {}
-        self.refused = 0
 
     def run(self) -> Trace:
         """Simulate `setting.seconds`."""
@@ -211,6 +211,7 @@ class Flow:
     def _send(self, src: int, packet: int, hop: int, now: float) -> None:
         info, rows = self.packets[packet], self.rows
         received = now + _LATENCY[0] + (_LATENCY[1] - _LATENCY[0]) * self.rng.uniform()
+        info.row = len(rows["src"])
         self.times["sent"].append(now)
         self.times["received"].append(received)
         rows["src"].append(src)
@@ -224,7 +225,7 @@ class Flow:
         info = self.packets[packet]
         node = info.way[hop]
         if self.fresh_from.get(node, 0.0) > info.created:
-            del self.packets[packet]  # sealed to a key that died with the process
+            self._lose(packet)  # sealed to a key that died with the process
             return
         wait = info.waits[hop] / delays.MS
         which = 0
@@ -234,13 +235,17 @@ class Flow:
             wait += HOMES if hop == _PROXY_IN else 0.0
         source = (info.way[hop - 1] if hop else self.owners[packet]).to_bytes(4, "big")
         if not self.pools[node][which].add((packet, hop), wait, now, source):
-            self.refused += 1
-            del self.packets[packet]
+            self._lose(packet)
         self._rearm(node, now)
+
+    def _lose(self, packet: int) -> None:
+        """A packet that no mix took in; the observer is told, so it is no candidate there."""
+        self.rows["mixed"][self.packets.pop(packet).row] = 0
 
     def _rearm(self, node: int, now: float) -> None:
         moments = [moment for pool in self.pools[node] if (moment := pool.next_release(now)) is not None]
-        if moments and (when := min(moments)) < self.wakes[node]:
+        # What comes within the slack after a tick may still leave with it: at once, not before it came.
+        if moments and (when := max(now, min(moments))) < self.wakes[node]:
             self.wakes[node] = when
             self._at(when, _WAKE, node)
 

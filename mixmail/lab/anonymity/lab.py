@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 
 from mixmail.errors import UserError
+from mixmail.mixing.delays import LAWS
+from mixmail.params import MAIL
 
 from ..report import Lab, Report, Say
 from . import compare, large, plot
@@ -21,6 +24,7 @@ _KEYS = (
     "sender_entropy_min_bits",
     "worst_guess",
     "epsilon",
+    "calibration",
 )
 
 
@@ -28,12 +32,21 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--users", type=int, default=1_000, help="each of them a node (1000)")
     parser.add_argument("--messages", type=int, default=2_000, help="looked at of those that leave (2000)")
     parser.add_argument("--quick", action="store_true", help="no comparisons and 300 messages")
+    parser.add_argument(
+        "--law", choices=tuple(LAWS), default=MAIL.delay_law, help="of the delays (what ships)"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=("shipping", *compare.settings(Setting())),
+        help="only these comparisons, or none: shipping",
+    )
 
 
 def _run(options: argparse.Namespace, say: Say) -> Report:
     if not _FEWEST <= options.users <= _MOST:
         raise UserError(f"--users goes from {_FEWEST} to {_MOST}: name another number.", code="users")
-    base = Setting(users=options.users)
+    base = Setting(users=options.users, params=dataclasses.replace(MAIL, delay_law=options.law))
     messages = min(options.messages, 300) if options.quick else options.messages
     study = Study(base, options.seed)
     seen = study.look(messages)
@@ -57,7 +70,7 @@ def _run(options: argparse.Namespace, say: Say) -> Report:
     figures["calculated_large.worst_guess"] = float(likeliest.max())
     figures["surprises"] = seen.surprises
     if not options.quick:
-        for name, other in compare.compare(base, options.seed, messages, say):
+        for name, other in compare.compare(base, options.seed, messages, say, options.only):
             results[name] = other
             found = other.figures()
             figures |= {f"{name}.{key}": found[key] for key in _KEYS}
