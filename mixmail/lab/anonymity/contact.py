@@ -7,7 +7,7 @@ is evidence: somebody sent a query at a moment that fits t, and got its answer a
 What he is taken to know (more than he can): of every user the moment at which each query was sent *and* the
 moment at which its answer came, though both hide among the packets that each node relays and nothing says
 which answer belongs to which query.  What he is taken not to do: follow packets from mix to mix
-(`scripts/lab anonymity` measures that).
+(`follow` does that).
 
 For a user u with queries sent at s_k and answered c_k later, the likelihood ratio of one read is
 
@@ -21,16 +21,15 @@ being equally likely before) gives him more than 1/2.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixmail.lab.report import Lab, Report, Say
-from mixmail.params import MAIL, NetworkParameters
+from mixmail.params import NetworkParameters
 from mixmail.testing import SeededRandomness
 
 from .ways import Densities, Floats, densities, draw_ways
@@ -154,15 +153,30 @@ def search(setting: Setting, users: int, victims: int, reads: int, seed: int, ba
     """
     crowd = Crowd(setting, seed, bank)
     step = max(1, CHUNK // ((users + victims) * crowd.queries))
+
+    def draw(count: int) -> tuple[Singles, Singles]:
+        phase = crowd.rng.random(count, dtype=np.float32) * np.float32(setting.params.slot)
+        return crowd.victims(count, victims, phase), crowd.others(count, users - 1, phase)
+
+    return race(draw, users, victims, reads, step)
+
+
+def race(
+    draw: Callable[[int], tuple[Singles, Singles]], users: int, victims: int, reads: int, step: int
+) -> Search:
+    """Add up log likelihood ratios until each victim is found.
+
+    `draw(count)` gives those of `count` reads: (count, victims) and (count, users - 1).
+    """
     score = np.zeros(victims)
     rest = np.zeros(users - 1)
     found = np.full(victims, np.inf)
     done = 0
     while done < reads and not np.isfinite(found).all():
         count = min(step, reads - done)
-        phase = crowd.rng.random(count, dtype=np.float32) * np.float32(setting.params.slot)
-        scores = score + np.cumsum(crowd.victims(count, victims, phase), axis=0, dtype=float)
-        rests = rest + np.cumsum(crowd.others(count, users - 1, phase), axis=0, dtype=float)
+        own, others = draw(count)
+        scores = score + np.cumsum(own, axis=0, dtype=float)
+        rests = rest + np.cumsum(others, axis=0, dtype=float)
         ahead = scores > np.logaddexp.reduce(rests, axis=1)[:, None]
         first = np.where(ahead.any(axis=0), done + 1 + ahead.argmax(axis=0), np.inf)
         found = np.minimum(found, first)
@@ -190,58 +204,3 @@ def settings(params: NetworkParameters) -> dict[str, Setting]:
         "contact_reads_exponential_poisson_schedule": Setting(law("exponential"), schedule="poisson"),
         "contact_reads_no_delays": Setting(dataclasses.replace(params, mean_delay=0.0)),
     }
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--users", type=int, default=1_000, help="users among whom the victim is (1000)")
-    parser.add_argument("--victims", type=int, default=20, help="searches of which the median is told (20)")
-    parser.add_argument("--reads", type=int, default=50_000, help="reads after which a search ends (50000)")
-    parser.add_argument("--shipping", action="store_true", help="only the network that ships")
-
-
-def _run(options: argparse.Namespace, say: Say) -> Report:
-    compared = settings(MAIL)
-    if options.shipping:
-        compared = {"contact_reads": compared["contact_reads"]}
-    searches: dict[str, Search] = {}
-    for key, setting in compared.items():
-        known = next((old for old in searches if compared[old] == setting), None)
-        if known is not None:
-            searches[key] = searches[known]
-            continue
-        one = search(setting, options.users, options.victims, options.reads, options.seed)
-        searches[key] = one
-        median = f"{one.median:.0f}" if np.isfinite(one.median) else f"more than {options.reads}"
-        say(
-            f"{key}: {median} reads (5 % of victims: {np.quantile(one.found, 0.05, method='higher'):.0f}; "
-            f"found {int(np.isfinite(one.found).sum())} of {options.victims}), {one.bits:.2g} bits a read"
-        )
-    # A figure that reaches `contact_reads_looked_at` is a lower bound.
-    figures = {key: min(one.median, options.reads) for key, one in searches.items()}
-    figures["contact_reads_5_percent"] = min(
-        float(np.quantile(searches["contact_reads"].found, 0.05, method="higher")), options.reads
-    )
-    figures["contact_reads_looked_at"] = options.reads
-    if options.plot:
-        _plot(searches, options.plot)
-    return Report("contact", options.victims, options.seed, figures)
-
-
-def _plot(searches: dict[str, Search], file: object) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for key, one in searches.items():
-        found = np.sort(one.found)
-        share = np.arange(1, found.size + 1) / found.size
-        label = key.removeprefix("contact_reads").strip("_").replace("_", " ") or "as shipped"
-        axes.step(found[np.isfinite(found)], share[np.isfinite(found)], where="post", label=label)
-    axes.set_xscale("log")
-    axes.set_xlabel("reads of boxes that the contact knows")
-    axes.set_ylabel("share of victims found")
-    axes.legend(fontsize="x-small")
-    figure.savefig(str(file))
-
-
-LAB = Lab("contact", "reads until a malicious contact with storers has found his victim", _options, _run)
