@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Write tests/vectors/packet.json: what a reader written from docs/protocol/packet.md checks itself with.
+"""Write tests/vectors/packet.json and packet_more.json: what a reader written from docs/protocol/packet.md
+checks itself with.
 
-Usage: python scripts/make_vectors_packet.py [FILE]
+Usage: python scripts/make_vectors_packet.py [--more-only] [FOLDER]
+
+`--more-only` leaves packet.json as it is and takes its packets.
 
 The KEM draws its own randomness, so every run gives other vectors; all of them are right.  Run it
 again only when the protocol changes, and say so in docs/protocol/packet.md.
@@ -19,10 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from mixmail.crypto import hashing, kem, wideblock  # noqa: E402
-from mixmail.params import GEOMETRY  # noqa: E402
+from mixmail.crypto.x25519 import _LOW_ORDER  # noqa: E402
+from mixmail.mixing.delays import max_delay_ms  # noqa: E402
+from mixmail.params import GEOMETRY, PRESETS  # noqa: E402
 from mixmail.randomness import SystemRandomness  # noqa: E402
-from mixmail.sphinx.command import Command, CommandKind  # noqa: E402
-from mixmail.sphinx.create import Hop, create_packet  # noqa: E402
+from mixmail.sphinx.command import MAX_DELAY_MS, Command, CommandKind  # noqa: E402
+from mixmail.sphinx.create import Hop, _filler, build_header, create_packet  # noqa: E402
 from mixmail.sphinx.keys import HopKeys  # noqa: E402
 from mixmail.sphinx.surb import create_surb, open_surb_reply, use_surb  # noqa: E402
 from mixmail.sphinx.unwrap import open_header  # noqa: E402
@@ -207,20 +212,152 @@ def primitives_json() -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "tests" / "vectors" / "packet.json"
-    packets = [packet_json(count, CommandKind.DELIVER) for count in range(1, GEOMETRY.max_hops + 1)]
-    packets.append(packet_json(2, CommandKind.SURB_REPLY))
-    deliver_3 = bytes.fromhex(next(p["packet"] for p in packets if p["name"] == "deliver-3"))
-    document = {
-        "format": "mixmail packet vectors 1; see docs/protocol/packet.md, 'Test vectors'",
-        **primitives_json(),
-        "packets": packets,
-        "surbs": [surb_json(count) for count in range(1, GEOMETRY.max_hops + 1)],
-        "refused": refused_json(deliver_3),
+class Noted(SystemRandomness):
+    """Keeps what it gave: the random bytes `u` of a header."""
+
+    def __init__(self) -> None:
+        self.given = b""
+
+    def bytes(self, count: int) -> bytes:
+        """`count` random bytes."""
+        self.given = super().bytes(count)
+        return self.given
+
+
+def header_json(count: int, kind: CommandKind) -> dict[str, Any]:
+    """A header with all that goes into it, and the filler after each hop."""
+    noted, name = Noted(), f"header-{count}-{kind.name.lower()}"
+    header, keys = build_header(PATH[:count], (kind, hashlib.sha256(name.encode()).digest()), noted)
+    packet, cts, commands, headers = header + bytes(GEOMETRY.body), [], [], []
+    for secret in SECRETS[:count]:
+        cts.append(packet[1 : 1 + GEOMETRY.kem_ct].hex())
+        headers.append(hash_hex(packet[: GEOMETRY.header]))
+        opened = open_header([secret], packet)
+        commands.append(command_json(opened.command))
+        if opened.command.kind is CommandKind.FORWARD:
+            packet = opened.finish()
+    return {
+        "name": name,
+        "hops": hops_json(count),
+        "cts": cts,
+        "stream_keys": [hop.stream.hex() for hop in keys],
+        "mac_keys": [hop.mac.hex() for hop in keys],
+        "commands": commands,
+        "u": noted.given.hex(),
+        "fillers": [_filler(keys[:i]).hex() for i in range(1, count)],
+        "header": header.hex(),
+        "headers_blake2b": headers,
     }
+
+
+def commands_json() -> list[dict[str, Any]]:
+    """Commands that a hop must accept."""
+    ident, mac = bytes(range(32)), bytes(range(100, 116))
+    return [
+        command_json(Command(kind, delay, ident if delay else bytes(32), mac if forwards else bytes(16)))
+        for kind, forwards in (
+            (CommandKind.FORWARD, True),
+            (CommandKind.DELIVER, False),
+            (CommandKind.SURB_REPLY, False),
+        )
+        for delay in (0, 1, 0x01020304, MAX_DELAY_MS)
+    ]
+
+
+def refused_commands_json() -> list[dict[str, str]]:
+    """Every way in which a command can be wrong."""
+    forward = Command(CommandKind.FORWARD, 7, bytes(range(32)), bytes(range(100, 116))).pack()
+    cases = [(bytes([kind]) + forward[1:], f"kind {kind}") for kind in (0, 4, 5, 127, 128, 255)]
+    for at in (1, 2, 3, *range(56, 64)):
+        for bit in (0x01, 0x80):
+            raw = bytearray(forward)
+            raw[at] = bit
+            cases.append((bytes(raw), f"reserved byte {at} is {bit}"))
+    for kind in (CommandKind.DELIVER, CommandKind.SURB_REPLY):
+        for at in (40, 55):
+            raw = bytearray(Command(kind, 7, bytes(range(32))).pack())
+            raw[at] = 1
+            cases.append((bytes(raw), f"{kind.name} with a next_mac"))
+    return [{"raw": raw.hex(), "why": why} for raw, why in cases]
+
+
+def delay_limits_json() -> list[dict[str, Any]]:
+    """The longest delay that a mix accepts on each of the networks that have a name."""
+    return [
+        {"preset": name, "longest_ms": max_delay_ms(preset), "refused_ms": max_delay_ms(preset) + 1}
+        for name, preset in PRESETS.items()
+    ]
+
+
+def refused_at_json(packet: bytes, name: str, count: int) -> list[dict[str, Any]]:
+    """Changes to what hop number `hop` (from 0) receives of a packet; that hop must drop it."""
+    cases = []
+    for hop in range(count):
+        for offset, why in (
+            (0, "version"),
+            (1, "ML-KEM ciphertext"),
+            (1_089, "X25519 point"),
+            (1_120, "last byte of the X25519 point"),
+            (1_121, "routing"),
+            (4_000, "routing"),
+            (7_040, "last routing byte"),
+            (7_041, "MAC"),
+            (7_056, "MAC"),
+        ):
+            for bit in (0x01, 0x80):
+                cases.append((hop, offset, bytes([packet[offset] ^ bit]), why))
+        cases += [(hop, 1_089, point, "X25519 point of low order") for point in sorted(_LOW_ORDER)]
+        packet = open_header([SECRETS[hop]], packet).finish()
+    return [
+        {"packet": name, "hop": hop, "offset": offset, "bytes": new.hex(), "why": why}
+        for hop, offset, new, why in cases
+    ]
+
+
+def more_json(packets: list[dict[str, Any]]) -> dict[str, Any]:
+    """The document packet_more.json."""
+    deliver_3 = bytes.fromhex(next(p["packet"] for p in packets if p["name"] == "deliver-3"))
+    headers = [
+        header_json(count, kind)
+        for count in range(1, GEOMETRY.max_hops + 1)
+        for kind in (CommandKind.DELIVER, CommandKind.SURB_REPLY)
+    ]
+    return {
+        "format": "mixmail packet vectors 1, part 2; see docs/protocol/packet.md, 'Test vectors'",
+        "headers": headers,
+        "commands": commands_json(),
+        "refused_commands": refused_commands_json(),
+        "delay_limits": delay_limits_json(),
+        "refused_at": refused_at_json(deliver_3, "deliver-3", 3),
+    }
+
+
+def write(target: Path, document: dict[str, Any]) -> None:
+    """Write one file of vectors."""
     target.write_text(json.dumps(document, indent=1) + "\n")
     print(f"{target}: {target.stat().st_size} bytes")
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    more_only = "--more-only" in arguments
+    folders = [Path(word) for word in arguments if not word.startswith("-")]
+    folder = folders[0] if folders else ROOT / "tests" / "vectors"
+    if more_only:
+        packets = json.loads((folder / "packet.json").read_text())["packets"]
+    else:
+        packets = [packet_json(count, CommandKind.DELIVER) for count in range(1, GEOMETRY.max_hops + 1)]
+        packets.append(packet_json(2, CommandKind.SURB_REPLY))
+        deliver_3 = bytes.fromhex(next(p["packet"] for p in packets if p["name"] == "deliver-3"))
+        document = {
+            "format": "mixmail packet vectors 1; see docs/protocol/packet.md, 'Test vectors'",
+            **primitives_json(),
+            "packets": packets,
+            "surbs": [surb_json(count) for count in range(1, GEOMETRY.max_hops + 1)],
+            "refused": refused_json(deliver_3),
+        }
+        write(folder / "packet.json", document)
+    write(folder / "packet_more.json", more_json(packets))
 
 
 if __name__ == "__main__":
