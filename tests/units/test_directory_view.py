@@ -9,13 +9,14 @@ import pytest
 from directory_builder import NETWORK, NOON, PARAMS, TODAY, keys, make, seed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from low_order import LOW_ORDER
 
 from mixmail.crypto import argon2, ed25519, hashing, kem
 from mixmail.directory import puzzle
 from mixmail.directory.descriptor import Descriptor, Role
 from mixmail.directory.view import Checks, View
 from mixmail.errors import RemoteProtocolError
-from mixmail.params import DAY, NODE_LIMITS
+from mixmail.params import DAY, GEOMETRY, NODE_LIMITS
 
 
 def view_of(items, now=NOON, network=NETWORK, checks=None):
@@ -92,9 +93,12 @@ def test_reasons_of_refusal():
     raw[344 : 344 + 1184] = b"\xff" * 1184
     assert view.refusal(resigned(1, raw), NOON) == "keys"
 
-    raw = bytearray(ORIGINAL.raw)
-    raw[7640 - 32 : 7640] = bytes(32)  # the X25519 part of the last proxy key: a point of low order
-    assert view.refusal(resigned(1, raw), NOON) == "keys"
+    for key in range(6):  # three mix keys, three proxy keys; the X25519 part is the end of each
+        end = 344 + (key + 1) * GEOMETRY.kem_public
+        for point in LOW_ORDER:
+            raw = bytearray(ORIGINAL.raw)
+            raw[end - 32 : end] = point
+            assert view.refusal(resigned(1, raw), NOON) == "keys"
 
     raw = bytearray(ORIGINAL.raw)
     raw[87] ^= 1

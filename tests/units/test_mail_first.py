@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from low_order import LOW_ORDER
 
 from mixmail.boxes import capability
 from mixmail.boxes.capability import WriteCap
@@ -90,7 +91,7 @@ def test_a_page_of_another_week_number_gives_other_keys() -> None:
         open_first(BOB, PREKEY, sent.c)
 
 
-@pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"])
+@pytest.mark.parametrize("point", LOW_ORDER, ids=lambda point: point.hex()[:8])
 def test_low_order_points_are_refused_on_both_sides(point: bytes) -> None:
     with pytest.raises(RemoteProtocolError, match="low order"):
         open_first(BOB, PREKEY, SENT.c[:1120] + point + SENT.c[1152:])
@@ -149,7 +150,7 @@ def test_nobody_passes_for_another() -> None:
         (block(1, ALICE.address.pack(), ALICE.x25519_public, bytes(9) + b"\x01"), "zero"),
         (block(1, b"\x02" + ALICE.address.pack()[1:], ALICE.x25519_public), "version"),
         (block(1, b"\x01" + bytes(32) + ALICE.address.commitment, ALICE.x25519_public), "valid point"),
-        (block(0, bytes(53), bytes(32)), "low order"),
+        *((block(0, bytes(53), point), "low order") for point in LOW_ORDER),
     ],
 )
 def test_identity_blocks_that_break_a_rule(bad: bytes, message: str) -> None:
@@ -160,6 +161,7 @@ def test_identity_blocks_that_break_a_rule(bad: bytes, message: str) -> None:
 def test_bodies_that_break_a_rule() -> None:
     cap, key = STREAM.read_cap().pack(), NEXT.raw
     for body in (
+        *(cap + key[:-32] + point + TEXT for point in LOW_ORDER),
         bytes(72) + key + TEXT,
         cap + bytes(1216)[:-32] + bytes(32) + TEXT,
         cap + b"\xff" * 1216 + TEXT,

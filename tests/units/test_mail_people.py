@@ -9,6 +9,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from low_order import LOW_ORDER
 
 from mixmail.boxes import blinding
 from mixmail.boxes.record import Record, RecordType, sign_record
@@ -27,7 +28,6 @@ OTHER = Identity(bytes(32))
 PREKEY = Prekey(WEEK, bytes([7]) * 32)
 SALT = bytes(range(16))
 PAGE = Profile(WEEK, PREKEY.private.public, PREKEY.x25519_public, ME.x25519_public, "Zoë", 11, SALT)
-LOW_ORDER = [bytes(32), b"\x01" + bytes(31), bytes.fromhex("ec" + "ff" * 30 + "7f")]
 
 
 def sealed(page: Profile = PAGE, kind: int = 0, seq: int = 3, identity: Identity = ME) -> Record:
