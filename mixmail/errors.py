@@ -17,6 +17,10 @@ class RemoteProtocolError(MixmailError):
     """Bytes from the network do not follow the protocol."""
 
 
+class ForeignNetwork(RemoteProtocolError):
+    """A peer of another network, or of one with other parameters: misled rather than hostile."""
+
+
 class LocalProtocolError(MixmailError):
     """Our own code asked for something that the protocol does not allow."""
 

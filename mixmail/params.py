@@ -303,6 +303,24 @@ class NodeLimits:
         8  # frames handed to TLS or read at once: 262 KB, beyond which larger steps gain nothing
     )
     housekeeping: float = 3_600.0  # between two expiry rounds of the store
+    # links (docs/protocol/links.md, "Limits")
+    link_inbox: int = 2 * GEOMETRY.frame  # bytes that a link may have waiting; more and it is not read
+    link_records: int = 64  # TLS records for one frame: each costs a call, 3 are enough
+    link_turn: int = 32  # wire frames taken in one turn of the reactor: 10 ms, so timers are not late
+    link_stranger: int = 4  # of so many frames one is a stranger's, when known nodes have some as well
+    link_handshakes: int = 4  # TLS handshakes begun in one turn: 3 ms
+    link_backlog: int = 1_024  # connections that wait in the kernel; a full backlog costs an honest peer 1 s
+    link_pending: int = 256  # callers that have not said who they are: 62 KB each in OpenSSL
+    link_callers: int = 2_048  # links that others opened, up: 128 MB in OpenSSL at most
+    link_same_peer: int = 2  # links to one peer, as both may call at once; a third one ends the oldest
+    link_memory: int = 16 * 2**20  # bytes that wait in all links together, both ways: two full queues
+    link_address_burst: int = 32  # connections from one address at once: a house with many nodes restarts
+    link_address_refill: float = 1.0  # seconds until it may come once more
+    link_peer_burst: int = 8  # HELLOs of one node at once
+    link_peer_refill: float = 10.0  # seconds until it may come once more
+    link_remembered: int = 4_096  # addresses and nodes of which it is known when they came
+    link_log_burst: int = 8  # lines about ended links of one kind at once
+    link_log_refill: float = 60.0  # seconds until there may be one more; what was left out is counted
 
 
 NODE_LIMITS = NodeLimits()

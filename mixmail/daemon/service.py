@@ -29,7 +29,7 @@ from mixmail.directory.descriptor import Descriptor
 from mixmail.directory.peer_clocks import PeerClocks, pack_hello, parse_hello
 from mixmail.directory.view import Checks, View
 from mixmail.effects import Done, Effect, Emit, Frame, Offload, Persist, Send
-from mixmail.errors import RemoteProtocolError, UserError
+from mixmail.errors import ForeignNetwork, RemoteProtocolError, UserError
 from mixmail.link import certificate
 from mixmail.link.service import LinkService
 from mixmail.node import commands as node_commands
@@ -282,6 +282,8 @@ class Daemon:
             self.peer_clocks.note(descriptor.node_id, theirs, self.now())
         self.peer_clocks.check(theirs, self.now())
         refusal = self.view.cheap_refusal(descriptor, self.now())
+        if refusal in ("network", "parameters"):
+            raise ForeignNetwork("the peer is on another network or has other parameters")
         if refusal is not None:
             raise RemoteProtocolError(f"the peer's descriptor is refused: {refusal}")
         self._run_node(self.node.handle_command(node_commands.PeerDescriptor(raw_descriptor), self.now()))

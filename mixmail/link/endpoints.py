@@ -35,11 +35,16 @@ def client_endpoint(reactor: IReactorCore, text: str) -> IStreamClientEndpoint:
     return endpoint
 
 
-def server_endpoint(reactor: IReactorCore, text: str) -> IStreamServerEndpoint:
-    """The endpoint for the user's `tcp:PORT:interface=ADDRESS`; UserError "endpoint" if it is not one."""
+def server_endpoint(reactor: IReactorCore, text: str, backlog: int) -> IStreamServerEndpoint:
+    """The endpoint for the user's `tcp:PORT:interface=ADDRESS`; UserError "endpoint" if it is not one.
+
+    `backlog`: connections that wait in the kernel, unless the text says how many.
+    """
     try:
         if not text.startswith("tcp:"):
             raise ValueError("it must begin with tcp:")
+        if ":backlog=" not in text:
+            text += f":backlog={backlog}"
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(

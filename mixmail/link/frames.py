@@ -17,6 +17,7 @@ Rules, each with its reason; a frame that breaks one raises RemoteProtocolError:
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable
 
 from mixmail.effects import Frame
@@ -53,8 +54,11 @@ def cut(frame: Frame) -> list[bytes]:
 class FrameReader:
     """Bytes in, whole messages out; holds at most one unfinished message and one unfinished frame.
 
-    `limit`: frames that a message may have; may be changed between two calls of `feed` (a link takes one
-    frame until the peer has said who it is).  `on_wire` is called with a view of every whole wire frame.
+    `push` only keeps bytes, `take` works on one wire frame: so that who reads can share his time.
+
+    `limit`: frames that a message may have; may be changed between two calls (a link takes one frame
+    until the peer has said who it is).  `on_wire` is called with a view of every whole wire
+    frame.
     """
 
     def __init__(
@@ -62,7 +66,9 @@ class FrameReader:
     ) -> None:
         self.limit = limit
         self._on_wire = on_wire
-        self._buffer = bytearray()  # the beginning of a frame
+        self._chunks: deque[bytes] = deque()  # as they came: a frame inside of one is not copied
+        self._start = 0  # in the first chunk: what is before has been taken
+        self.waiting = 0  # bytes that were pushed and not taken
         self._parts: list[bytes] = []
         self._first: tuple[int, int] = (0, 0)
         self._broken: RemoteProtocolError | None = None
@@ -70,12 +76,68 @@ class FrameReader:
     @property
     def unfinished(self) -> bool:
         """True while a frame or a message has begun and not ended."""
-        return bool(self._buffer or self._parts)
+        return bool(self.waiting or self._parts)
 
     @property
-    def missing(self) -> int:
-        """Bytes that the frame under way still needs."""
-        return GEOMETRY.frame - len(self._buffer)
+    def whole(self) -> bool:
+        """True if `take` has a wire frame to work on."""
+        return self.waiting >= GEOMETRY.frame
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory: what waits, and the parts of an unfinished message."""
+        return self._start + self.waiting + len(self._parts) * GEOMETRY.packet
+
+    def push(self, data: bytes) -> None:
+        """Keep bytes from the wire."""
+        if data:
+            self._chunks.append(data)
+            self.waiting += len(data)
+
+    def take(self) -> Frame | None:
+        """Work on the next wire frame, which must be `whole`; the message that it completes, if any.
+
+        RemoteProtocolError if a rule of the module is broken; after that every call raises it again.
+        """
+        if self._broken is not None:
+            raise self._broken
+        data, start = self._chunks[0], self._start
+        if len(data) - start >= GEOMETRY.frame:
+            self._cut_off(GEOMETRY.frame)
+        else:
+            data, start = self._gather(), 0
+        try:
+            return self._take(data, start)
+        except RemoteProtocolError as error:
+            self._broken = error
+            self.clear()
+            raise
+
+    def clear(self) -> None:
+        """Forget everything that has come."""
+        self._chunks.clear()
+        self._start = self.waiting = 0
+        self._parts.clear()
+
+    def _cut_off(self, size: int) -> bytes:
+        """The first chunk, of which `size` bytes are taken now."""
+        first = self._chunks[0]
+        self.waiting -= size
+        self._start += size
+        if self._start == len(first):
+            self._chunks.popleft()
+            self._start = 0
+        return first
+
+    def _gather(self) -> bytes:
+        """The next wire frame, out of several chunks."""
+        pieces, missing = [], GEOMETRY.frame
+        while missing:
+            start = self._start
+            size = min(len(self._chunks[0]) - start, missing)
+            pieces.append(self._cut_off(size)[start : start + size])
+            missing -= size
+        return b"".join(pieces)
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes from the wire; return the messages that they complete, in order.
@@ -85,26 +147,13 @@ class FrameReader:
         """
         if self._broken is not None:
             raise self._broken
-        size, start = GEOMETRY.frame, 0
-        frames: list[Frame | None] = []
-        try:
-            if self._buffer:
-                start = self.missing
-                self._buffer += data[:start]
-                if self.missing:
-                    return []
-                whole = bytes(self._buffer)
-                self._buffer.clear()
-                frames.append(self._take(whole, 0))
-            while len(data) - start >= size:
-                frames.append(self._take(data, start))
-                start += size
-        except RemoteProtocolError as error:
-            self._broken = error
-            self._parts.clear()
-            raise
-        self._buffer += data[start:]
-        return [frame for frame in frames if frame is not None]
+        self.push(data)
+        frames: list[Frame] = []
+        while self.whole:
+            frame = self.take()
+            if frame is not None:
+                frames.append(frame)
+        return frames
 
     def _take(self, data: bytes, start: int) -> Frame | None:
         kind, flags, length, stream = HEADER.unpack_from(data, start)

@@ -7,6 +7,9 @@ Rules: a message goes over the oldest link that stands to its peer; a second lin
 same moment) is read as well and ends when idle.  A peer that cannot be reached is tried again when there is
 something for it, after a wait that doubles and is drawn at random around its mean; only a link that stood
 for `link_timeout` makes up for earlier failures.
+
+What a peer can cost is bounded: `link.callers` who comes, `link.turns` whose bytes are worked on,
+`link.memory` what waits; docs/protocol/links.md has all rules.
 """
 
 from __future__ import annotations
@@ -26,19 +29,22 @@ from twisted.python.failure import Failure
 
 from mixmail.effects import Frame
 from mixmail.errors import RemoteProtocolError, UserError
+from mixmail.link.callers import Callers
 from mixmail.link.certificate import Certificate
 from mixmail.link.endpoints import client_endpoint, server_endpoint
 from mixmail.link.frames import cut
-from mixmail.link.protocol import Link
+from mixmail.link.limits import BoundedLog
+from mixmail.link.memory import Memory
+from mixmail.link.protocol import CLOSE_GRACE, Link
 from mixmail.link.tls import client_factory, make_context, server_factory
-from mixmail.params import NetworkParameters
+from mixmail.link.turns import Turns
+from mixmail.params import GEOMETRY, NODE_LIMITS, NetworkParameters, NodeLimits
 from mixmail.randomness import Randomness, SystemRandomness
 
 # In units of `link_timeout`, which is what a network thinks a connection may take:
 SWEEP = 1 / 8  # how often late and idle links are looked for
 FIRST_WAIT = 1 / 16  # mean wait after the first failure to reach a peer; doubles with each
 LONGEST_WAIT = 2.0
-CLOSE_GRACE = 1 / 8  # what a peer gets to answer our end of the connection
 
 log = Logger()
 
@@ -81,14 +87,19 @@ class Counters:
     unknown: int = 0  # messages dropped because nobody knows the peer
     broken: int = 0  # messages that the node refused
     dropped_links: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)  # the same by kind (docs/protocol/links.md)
     failed_connects: int = 0
 
 
 Observer = Callable[[str, bytes, bytes], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Peer:
+    """What is known of a peer; as a holder of memory: the messages that wait for a link."""
+
+    memory: Memory
+    held: int = 0
     links: list[Link] = field(default_factory=list)  # up, oldest first
     waiting: deque[tuple[float, list[bytes]]] = field(default_factory=deque)  # (since, wire frames)
     waiting_frames: int = 0
@@ -99,6 +110,29 @@ class _Peer:
     @property
     def forgettable(self) -> bool:
         return not (self.links or self.waiting or self.connecting or self.retry)
+
+    @property
+    def stranger(self) -> bool:
+        """Messages wait only for nodes whose address is known."""
+        return False
+
+    def relieve(self) -> int:
+        """Give up the younger half of what waits."""
+        lost = len(self.waiting) - len(self.waiting) // 2
+        for _ in range(lost):
+            self.waiting_frames -= len(self.waiting.pop()[1])
+        self.hold()
+        return lost
+
+    def hold(self) -> None:
+        """Say how much waits."""
+        self.memory.set(self, self.waiting_frames * GEOMETRY.frame)
+
+    def forget_waiting(self) -> None:
+        """Nothing waits any more."""
+        self.waiting.clear()
+        self.waiting_frames = 0
+        self.hold()
 
 
 class LinkService:
@@ -112,8 +146,10 @@ class LinkService:
         certificate: Certificate,
         params: NetworkParameters,
         rng: Randomness | None = None,
+        limits: NodeLimits = NODE_LIMITS,
     ) -> None:
         self.params = params
+        self.limits = limits
         self.counters = Counters()
         self.observers: list[Observer] = []
         self._reactor = reactor
@@ -124,6 +160,10 @@ class LinkService:
         self._links: set[Link] = set()
         self._busy: set[Link] = set()  # have something to send at the next flush
         self._flush_call: IDelayedCall | None = None
+        self._bounded_log = BoundedLog(limits, lambda text: log.info("{text}", text=text))
+        self.callers = Callers(limits, self._say)
+        self.turns = Turns(reactor, limits, lambda link: not link.stranger)
+        self.memory = Memory(limits.link_memory, self._gave_up)
         self._ports: list[IListeningPort] = []
         self._closing = False
         self._all_gone: Deferred[None] | None = None
@@ -142,10 +182,10 @@ class LinkService:
         factory = Factory.forProtocol(lambda: Link(self))
         factory.noisy = False
         try:
-            server = server_endpoint(self._reactor, endpoint)
+            server = server_endpoint(self._reactor, endpoint, self.limits.link_backlog)
         except UserError as error:
             return fail(error)
-        listening = server.listen(server_factory(self._reactor, self._context, factory))
+        listening = server.listen(server_factory(self._reactor, self._context, factory, self._may_come))
 
         def began(port: IListeningPort) -> int:
             self._ports.append(port)
@@ -169,7 +209,7 @@ class LinkService:
         if self._closing:
             return
         wires = cut(frame)
-        record = self._peers.setdefault(peer, _Peer())
+        record = self._peers.setdefault(peer, _Peer(self.memory))
         if record.links:
             if not record.links[0].send(wires):
                 self.counters.full += 1
@@ -179,6 +219,7 @@ class LinkService:
             return
         record.waiting.append((self.now(), wires))
         record.waiting_frames += len(wires)
+        record.hold()
         if not record.connecting and record.retry is None:
             self._connect(peer, record)
 
@@ -231,8 +272,7 @@ class LinkService:
             if record.retry is not None:
                 record.retry.cancel()
                 record.retry = None
-            record.waiting.clear()
-            record.waiting_frames = 0
+            record.forget_waiting()
         stopped = [port.stopListening() for port in self._ports]
         self._ports.clear()
         for attempt in list(self._attempts):
@@ -260,9 +300,16 @@ class LinkService:
         """What we say first."""
         return self._callbacks.hello()
 
-    def accept_hello(self, raw: bytes, cert_hash: bytes) -> bytes:
+    def accept_hello(self, link: Link, raw: bytes, cert_hash: bytes) -> bytes:
         """The id of the peer that said this first, over a link with this certificate."""
-        return self._callbacks.on_hello(raw, cert_hash)
+        peer = self._callbacks.on_hello(raw, cert_hash)
+        if link.called_us:
+            self.callers.introduce(link, peer, self.now())
+        return peer
+
+    def knows(self, peer: bytes) -> bool:
+        """Whether `peer` stands in the directory."""
+        return self._callbacks.resolve(peer) is not None
 
     def frame_came(self, peer: bytes, frame: Frame) -> None:
         """Hand a message on; only that message is lost if the node refuses it."""
@@ -282,11 +329,23 @@ class LinkService:
         for observer in self.observers:
             observer(direction, peer, bytes(wire))
 
-    def link_began(self, link: Link) -> None:
-        """A TCP connection stands."""
+    def link_began(self, link: Link, host: str) -> None:
+        """A TCP connection with this address stands."""
         self._links.add(link)
         if self._closing:
             link.close("we stop")
+        elif link.called_us:
+            self.turns.wants_handshake(link, self.callers.came(link, host))
+
+    def link_dropped(self, reason: str, kind: str) -> None:
+        """A link is dropped because of its peer."""
+        self.counters.dropped_links += 1
+        self.counters.dropped[kind] += 1
+        self._say(kind, f"dropped a link: {reason}")
+
+    def link_closed(self, link: Link) -> None:
+        """A link takes and gives nothing any more; its connection ends soon."""
+        self.callers.left(link)
 
     def link_has_work(self, link: Link) -> None:
         """The link has something to send, and waits a moment for more."""
@@ -301,14 +360,17 @@ class LinkService:
     def link_up(self, link: Link) -> None:
         """A link has been checked from both sides: what waited for it goes out."""
         assert link.peer is not None
-        record = self._peers.setdefault(link.peer, _Peer())
+        record = self._peers.setdefault(link.peer, _Peer(self.memory))
         record.links.append(link)
+        if len(record.links) > self.limits.link_same_peer:
+            record.links[0].drop("the peer has opened a younger link", "same")
         if record.retry is not None:
             record.retry.cancel()
             record.retry = None
         if len(record.links) == 1:
             self._callbacks.on_link_up(link.peer)
-        waiting, record.waiting, record.waiting_frames = record.waiting, deque(), 0
+        waiting, record.waiting = record.waiting, deque()
+        record.forget_waiting()
         for _, wires in waiting:
             if not record.links or not record.links[0].send(wires):
                 self.counters.full += 1
@@ -317,6 +379,7 @@ class LinkService:
         """A connection is gone."""
         self._links.discard(link)
         self._busy.discard(link)
+        self.callers.left(link)
         record = self._peers.get(link.peer) if link.peer is not None else None
         if record is not None and link in record.links:
             assert link.peer is not None
@@ -336,8 +399,7 @@ class LinkService:
         where = self._callbacks.resolve(peer)
         if where is None:
             self.counters.unknown += len(record.waiting)
-            record.waiting.clear()
-            record.waiting_frames = 0
+            record.forget_waiting()
             return
         record.connecting = True
 
@@ -420,6 +482,18 @@ class LinkService:
             _, wires = record.waiting.popleft()
             record.waiting_frames -= len(wires)
             self.counters.late += 1
+        record.hold()
+
+    # bounds
+
+    def _may_come(self, host: str) -> bool:
+        return self.callers.may_come(host, self.now())
+
+    def _say(self, kind: str, text: str) -> None:
+        self._bounded_log.say(kind, text, self.now())
+
+    def _gave_up(self, messages: int) -> None:
+        self.counters.full += messages
 
     def _abort_all(self) -> None:
         for link in list(self._links):

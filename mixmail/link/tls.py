@@ -11,6 +11,7 @@ OpenSSL >= 3.5 prefers it by itself; both sides check after the handshake, befor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -27,6 +28,7 @@ from zope.interface import implementer
 
 from mixmail.errors import RemoteProtocolError, UserError
 from mixmail.link.certificate import Certificate, certificate_hash
+from mixmail.params import NODE_LIMITS
 
 GROUP = "X25519MLKEM768"
 VERSION = "TLSv1.3"
@@ -35,6 +37,7 @@ CIPHERS = b"TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_
 # Of a TLS record (RFC 8446, 5.1 and 5.2): the longest plaintext, and an upper bound of what is added to it.
 RECORD = 2**14
 RECORD_EXTRA = 64
+LEAST_RECORD = 512  # bytes that pay for one record; a frame in the longest ones has 3
 _PARTIAL_WRITE = 1  # SSL_MODE_ENABLE_PARTIAL_WRITE: OpenSSL.SSL sets it and has no name for it
 
 
@@ -104,7 +107,8 @@ class LinkTransport(TLSMemoryBIOProtocol):
 
     Twisted gives OpenSSL 16 KiB at a time and hands each record on by itself; it then takes three records a
     frame and eight calls each way.  Here one write takes all bytes at once, and what one read from the
-    socket brought is handed on as one string.
+    socket brought is handed on as one string.  Records of less than `LEAST_RECORD` bytes on average end the
+    connection: each costs as much as a long one.
     """
 
     _tlsConnection: Any
@@ -113,6 +117,7 @@ class LinkTransport(TLSMemoryBIOProtocol):
     _flushSendBIO: Any
     _bufferedWrite: Any
     transport: Any
+    _spare = NODE_LIMITS.link_records
 
     def _write(self, data: bytes) -> None:
         if self._lostTLSConnection or not data:
@@ -145,14 +150,21 @@ class LinkTransport(TLSMemoryBIOProtocol):
         ending: SSL.Error | None = None
         while not self._lostTLSConnection:
             try:
-                records.append(connection.recv(RECORD))
+                record = connection.recv(RECORD)
             except SSL.WantReadError:
                 break
             except SSL.Error as error:
                 ending = error
                 break
+            records.append(record)
+            self._spare = min(self._spare - 1 + len(record) // LEAST_RECORD, NODE_LIMITS.link_records)
+            if self._spare < 0:
+                break
         if records and not self._aborted:
             ProtocolWrapper.dataReceived(self, b"".join(records))
+        if self._spare < 0:
+            wrapped: Any = self.wrappedProtocol
+            wrapped.drop("too many short TLS records")
         if ending is not None and not self._lostTLSConnection:
             if isinstance(ending, SSL.ZeroReturnError):  # the peer ended TLS in good order
                 self._shutdownTLS()
@@ -173,9 +185,28 @@ def client_factory(
     return _Factory(_Creator(context, expected), True, wrapped, clock=reactor)
 
 
-def server_factory(reactor: IReactorTime, context: SSL.Context, wrapped: Factory[Any]) -> TLSMemoryBIOFactory:
-    """`wrapped` behind TLS as a server."""
-    return _Factory(_Creator(context, None), False, wrapped, clock=reactor)
+class _Door(_Factory):
+    """Asks before anything is made for a connection; who may not come in costs a closed socket."""
+
+    may_come: Callable[[str], bool] | None = None
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """None closes the connection."""
+        if self.may_come is not None and not self.may_come(addr.host):
+            return None
+        return super().buildProtocol(addr)
+
+
+def server_factory(
+    reactor: IReactorTime,
+    context: SSL.Context,
+    wrapped: Factory[Any],
+    may_come: Callable[[str], bool] | None = None,
+) -> TLSMemoryBIOFactory:
+    """`wrapped` behind TLS as a server; `may_come` is asked with the address of each caller."""
+    door = _Door(_Creator(context, None), False, wrapped, clock=reactor)
+    door.may_come = may_come
+    return door
 
 
 def check_handshake(connection: SSL.Connection, expected: bytes | None) -> bytes:
