@@ -6,6 +6,10 @@ scripts/soak crash [--points POINT ...] [--rounds N]
         and the disk says the truth after the kill.  A POINT is a name ("mail.stored": before and after it)
         or a moment ("after mail.stored"); default: all.
 
+scripts/soak flood [--seconds 600] [--idle 2000] [--json]
+        one real node under three times its capacity and idle callers (scripts/soak_flood.py): how long honest
+        connects take, how much memory it needs, how soon it recovers.  A bar that is missed is a failure.
+
 Progress goes to standard error.  The last line of standard output is one JSON object; the exit code is 0
 only if nothing failed.
 """
@@ -89,9 +93,18 @@ def main() -> int:
     crashing = kinds.add_parser("crash", help="kill -9 at each named point")
     crashing.add_argument("--points", nargs="+", default=[], metavar="POINT")
     crashing.add_argument("--rounds", type=int, default=1)
+    flooding = kinds.add_parser("flood", help="three times what a node can carry, and idle connections")
+    flooding.add_argument("--seconds", type=float, default=600.0)
+    flooding.add_argument("--idle", type=int, default=2_000)
+    flooding.add_argument("--json", action="store_true", help="nothing changes: the result is JSON anyway")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the network is taken down
-    result = crash(arguments.points, arguments.rounds)
+    if arguments.kind == "flood":
+        import soak_flood  # a reactor that nobody else needs
+
+        result = soak_flood.flood(arguments.seconds, arguments.idle)
+    else:
+        result = crash(arguments.points, arguments.rounds)
     print(json.dumps(result))
     return 1 if result["failed"] else 0
 

@@ -3,8 +3,9 @@
 Rules:
 
 - An address has a token bucket (`limits.address_key`): a connection without a token is closed before TLS.
-- `NodeLimits.link_pending` callers may be on their way to a HELLO.  One more, and the oldest caller of the
-  address with most of them is dropped: who comes in large numbers drops himself.
+- `NodeLimits.link_pending` callers may be on their way to a HELLO.  One more, and of the address with
+  most of them the oldest is dropped that has sent nothing, if there is none the oldest: who comes in large
+  numbers drops himself, and who begins TLS at once is the last to go.
 - A node has a token bucket for its HELLOs, and `link_same_peer` links: one more ends its oldest, which may
   be dead without our knowing.
 - `NodeLimits.link_callers` of such links may be up.  One more, and a stranger's link is dropped, if there is
@@ -65,7 +66,8 @@ class Callers:
         self._pending.setdefault(address, OrderedDict())[link] = None
         if self.pending > self._limits.link_pending:
             most = max(self._pending.values(), key=len)
-            next(iter(most)).drop("too many callers have not said who they are", "crowd")
+            victim = next((one for one in most if not one.heard), next(iter(most)))
+            victim.drop("too many callers have not said who they are", "crowd")
         return address
 
     def introduce(self, link: Link, peer: bytes, now: float) -> None:

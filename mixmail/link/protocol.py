@@ -90,6 +90,11 @@ class Link(Protocol):
         return self._expected_hash is None
 
     @property
+    def heard(self) -> bool:
+        """True if anything has come from the peer, were it the beginning of TLS."""
+        return bool(self._tls.heard)
+
+    @property
     def stranger(self) -> bool:
         """True as long as the peer does not stand in the directory."""
         return self.peer is None or not self._service.knows(self.peer)

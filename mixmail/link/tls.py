@@ -118,6 +118,12 @@ class LinkTransport(TLSMemoryBIOProtocol):
     _bufferedWrite: Any
     transport: Any
     _spare = NODE_LIMITS.link_records
+    heard = False  # whether the peer has sent anything
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the socket."""
+        self.heard = True
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def _write(self, data: bytes) -> None:
         if self._lostTLSConnection or not data:

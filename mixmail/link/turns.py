@@ -8,7 +8,8 @@ Rules:
   much waits behind himself.  Between two turns the reactor serves timers, new connections and handshakes.
 - Links to nodes of the directory come before others, who get one frame in `link_stranger` at least: ids
   cost nothing until their puzzle is checked.
-- Callers begin TLS in turn by address, `link_handshakes` in one turn.
+- Callers begin TLS in turn by address, `link_handshakes` in one turn, of one address the latest first: those
+  who came before and wait still are many, and he may be somebody else.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Turns:
         begun = 0
         while self._shy and begun < self._limits.link_handshakes:
             address, waiting = self._shy.popitem(last=False)
-            link = waiting.popleft()
+            link = waiting.pop()
             if waiting:
                 self._shy[address] = waiting
             if not link.closed:

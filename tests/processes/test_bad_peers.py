@@ -211,6 +211,19 @@ async def test_idle_connections_push_each_other_out(stage: Stage) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_has_begun_tls_is_not_pushed_out_by_the_silent(stage: Stage) -> None:
+    a = stage.node("anna", limits=limits(link_pending=4))
+    await a.listen()
+    slow, mine = await stage.raw_tls(a)
+    await until(lambda: any(link.heard for link in a.links._links))
+    for _ in range(20):
+        await stage.raw(a)
+    await until(lambda: a.links.counters.dropped["crowd"] == 17)
+    slow.transport.write(cut(Frame(HELLO, 0, b"slow".ljust(32, b".") + mine))[0])
+    await until(lambda: a.events == [("up", b"slow".ljust(32, b"."))])
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_address_that_comes_too_often(stage: Stage) -> None:
     a = stage.node("anna", limits=limits(link_address_burst=3, link_address_refill=1e9))
     await a.listen()

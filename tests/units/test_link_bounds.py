@@ -166,16 +166,16 @@ def test_strangers_have_their_share_and_no_more() -> None:
     assert log == (["node"] * 3 + ["stranger"]) * 2
 
 
-def test_handshakes_begin_by_address_in_turn() -> None:
+def test_handshakes_begin_by_address_in_turn_the_latest_first() -> None:
     reactor, log = Reactor(), []
     turns = turns_of(reactor, link_handshakes=2)
     for number in range(20):
         turns.wants_handshake(Caller(f"many{number}", log), "192.0.2.1")
     turns.wants_handshake(Caller("one", log), "192.0.2.2")
     reactor.turn()
-    assert log == ["many0", "one"]
+    assert log == ["many19", "one"]
     reactor.turn()
-    assert log[2:] == ["many1", "many2"]
+    assert log[2:] == ["many18", "many17"]
 
 
 def test_who_is_gone_before_its_handshake_takes_no_turn() -> None:
