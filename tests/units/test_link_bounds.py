@@ -183,7 +183,7 @@ def test_who_is_gone_before_its_handshake_takes_no_turn() -> None:
     turns = turns_of(reactor, link_handshakes=1)
     gone, here = Caller("gone", log), Caller("here", log)
     gone.closed = True
-    turns.wants_handshake(gone, None)
     turns.wants_handshake(here, None)
+    turns.wants_handshake(gone, None)
     reactor.turn()
     assert log == ["here"]
