@@ -18,7 +18,7 @@ def network(skew: float, seconds_to_turn: float | None = None) -> LabNetwork:
     """Twelve hosts, the first one's clock wrong; the epoch of the others turns after so many seconds."""
     params = LAB
     if seconds_to_turn is not None:
-        params = dataclasses.replace(LAB, epoch=int((START + seconds_to_turn) / 100))
+        params = dataclasses.replace(LAB, epoch=int((START + seconds_to_turn) / 10))
     lab = LabNetwork(params, nodes=12, seed=SEED)
     lab.hosts[0].skew = skew
     lab.start()
@@ -59,9 +59,9 @@ def test_a_clock_that_is_in_the_next_epoch_already_works() -> None:
 def test_a_clock_that_is_still_in_the_old_epoch_works_from_its_own_turn_on() -> None:
     # Descriptors name no keys of the epoch before, so until then it finds nobody to send by (docs/status.md).
     with stand_in_crypto(SEED):
-        lab = network(-TEN_MINUTES, seconds_to_turn=-500.0)
+        lab = network(-TEN_MINUTES, seconds_to_turn=-590.0)
         assert epochs_apart(lab) == -1
-        lab.run(101.0)
+        lab.run(11.0)
         assert epochs_apart(lab) == 0
         there_and_back(lab)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -29,7 +30,11 @@ BODY_BITS = [*range(16), *range(248, 264), 8 * GEOMETRY.body - 1]
 BODY_BITS += random.Random(SEED).sample(range(8 * GEOMETRY.body), 300)
 
 
-def test_every_single_flipped_bit_of_a_header_is_refused_at_the_next_hop() -> None:
+def test_every_single_flipped_bit_of_a_header_is_refused_at_the_next_hop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Five of six bits leave the KEM ciphertext as it is: its secret is computed once for all of them.
+    monkeypatch.setattr(kem, "decapsulate", cache(kem.decapsulate))
     packet = bytearray(create_packet(PATH[:3], PAYLOAD, SystemRandomness()))
     refused = 0
     for bit in range(HEADER_BITS):
