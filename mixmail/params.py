@@ -309,7 +309,7 @@ class NodeLimits:
     link_turn: int = 32  # wire frames taken in one turn of the reactor: 10 ms, so timers are not late
     link_stranger: int = 4  # of so many frames one is a stranger's, when known nodes have some as well
     link_handshakes: int = 16  # callers that may begin TLS in one turn: 11 ms if all do
-    link_backlog: int = 1_024  # connections that wait in the kernel; a full backlog costs an honest peer 1 s
+    link_backlog: int = 4_096  # connections that wait in the kernel; if it is full, an honest peer waits 1 s
     link_pending: int = 256  # callers that have not said who they are: 62 KB each in OpenSSL
     link_callers: int = 2_048  # links that others opened, up: 128 MB in OpenSSL at most
     link_same_peer: int = 2  # links to one peer, as both may call at once; a third one ends the oldest

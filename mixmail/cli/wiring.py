@@ -9,14 +9,14 @@ from typing import Any
 
 from twisted.internet.defer import FirstError, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, globalLogBeginner
+from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
 from twisted.logger import textFileLogObserver as text_observer
 from twisted.python.failure import Failure
 
 from mixmail.cli.home import Home
 from mixmail.control.daemon_backend import DaemonBackend
 from mixmail.control.server import ControlPort, ControlServer, listen
-from mixmail.daemon import service
+from mixmail.daemon import open_files, service
 from mixmail.daemon.echo import Echo
 from mixmail.daemon.home import NodeHome
 from mixmail.directory import network_file
@@ -95,6 +95,9 @@ def _reactor() -> Any:
 def _run(reactor: Any, start: Callable[[], Any], stop: Callable[[], Any]) -> None:
     """Run the reactor between `start` and `stop`; raises what made either of them fail."""
     start_log()
+    few_files = open_files.raise_limit()
+    if few_files is not None:
+        Logger().warn("{text}", text=few_files)
     failures: list[Any] = []
 
     def note(failure: Failure) -> None:

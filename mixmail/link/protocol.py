@@ -7,6 +7,7 @@ and a link that keeps `NodeLimits.link_inbox` bytes is not read on.
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -91,8 +92,13 @@ class Link(Protocol):
 
     @property
     def heard(self) -> bool:
-        """True if anything has come from the peer, were it the beginning of TLS."""
-        return bool(self._tls.heard)
+        """True if anything has come from the peer, were it the beginning of TLS that is not read yet."""
+        if self._tls.heard:
+            return True
+        try:
+            return bool(self._tls.transport.getHandle().recv(1, socket.MSG_PEEK))
+        except OSError:  # nothing has come, or the connection is gone
+            return False
 
     @property
     def stranger(self) -> bool:
