@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from mixmail.lab.anonymity import filter as attacker
 from mixmail.lab.anonymity.compare import COVER_OFF, EXPONENTIAL, NO_DELAY, SPACINGS
 from mixmail.lab.anonymity.figures import Seen, Study
 from mixmail.lab.anonymity.flow import BACK, OUT, Setting
+from mixmail.lab.anonymity.lab import LAB
 from mixmail.lab.anonymity.large import ways
 from mixmail.lab.anonymity.laws import survival
 from mixmail.mixing.delays import draw_delays_ms
@@ -104,6 +107,20 @@ def test_the_entropy_over_ways_is_that_of_all_ways_counted_one_by_one(study: Stu
     assert bits[7] == pytest.approx(-(share * np.log2(share)).sum(), abs=1e-3)
     assert likeliest[7] == pytest.approx(share.max(), rel=1e-3)
     assert (bits >= study.look(10**6).query_bits - 1e-3).all()  # ways that meet can only tell more
+
+
+def test_the_lab_prints_its_figures_and_draws_them(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    LAB.options(parser)
+    options = parser.parse_args(["--users", "20", "--messages", "20", "--only", "shipping"])
+    options.seed, options.plot = SEED, tmp_path / "anonymity.svg"
+    said: list[str] = []
+    report = LAB.run(options, said.append)
+    assert (report.lab, report.n, report.seed) == ("anonymity", 20, SEED)
+    assert report.figures["sender_entropy_min_bits"] <= report.figures["sender_entropy_ceiling_bits"]
+    assert {"worst_guess", "epsilon", "epsilon_20", "path_hostile_20"} <= set(report.figures)
+    assert "<svg" in options.plot.read_text()
+    assert [line.split(":")[0] for line in said] == ["shipping", "10% hostile", "20% hostile", "30% hostile"]
 
 
 def _row(matrix: sparse.csr_array, number: int) -> tuple[list[int], list[float]]:
