@@ -18,6 +18,8 @@ START_LIMIT = 60.0
 """Seconds until a daemon has to answer: it may have to check a large database first."""
 STOP_LIMIT = 30.0
 PAUSE = 0.05
+PROGRESS = 1.0
+"""Seconds between two words about a drain."""
 
 
 async def is_running(home: Home) -> bool:
@@ -53,14 +55,46 @@ async def start(home: Home, say: Callable[[str], None]) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def stop(home: Home) -> None:
-    """Ask the daemon to end and wait until it has.  UserError "no-daemon", "no-answer"."""
+async def stop(home: Home, say: Callable[[str], None], drain: bool = False) -> None:
+    """Ask the daemon to end and wait until it has; with `drain` it sends what it holds first.
+
+    `say` gets how many packets are lost.  UserError "no-daemon", "no-answer".
+    """
     async with await Client.connect(home.socket) as client:
-        await client.shutdown()
+        dropped = await (_drain(client, say) if drain else _shutdown(client))
+        if dropped:
+            hint = "" if drain else "; use --drain to send them first"
+            say(f"{plain.count(dropped, 'packet')} of other people dropped{hint}")
         try:
             await asyncio.wait_for(client.closed.wait(), STOP_LIMIT)
         except TimeoutError as error:
             raise UserError(f"The daemon does not end: see {home.log}.", "no-answer") from error
+
+
+async def _shutdown(client: Client) -> int:
+    return (await client.shutdown()).dropped
+
+
+async def _drain(client: Client, say: Callable[[str], None]) -> int:
+    began = await client.drain()
+    say(
+        f"{plain.count(began.held, 'packet')} to send first, at most {began.limit_s:.0f} s; "
+        "Ctrl-C leaves the node at it, 'mixmail stop' ends it at once"
+    )
+    end = asyncio.ensure_future(client.drained())
+    shown = began.held
+    while not (await asyncio.wait({end}, timeout=PROGRESS))[0]:
+        # the daemon may end between two questions: then `end` has the answer, or says why there is none
+        question = asyncio.ensure_future(client.status())
+        await asyncio.wait({question, end}, return_when=asyncio.FIRST_COMPLETED)
+        if end.done():
+            question.cancel()
+            break
+        held = (await question).pool
+        if held != shown:
+            say(f"{plain.count(held, 'packet')} left")
+        shown = held
+    return (await end).dropped
 
 
 def last_words(home: Home, since: int = 0) -> str:

@@ -28,10 +28,14 @@ def node(network: str | None) -> None:
     wiring.run_daemon(home)
 
 
-@click.command(cls=Command, examples="mixmail stop")
-def stop() -> None:
-    """Stop the daemon. Mail that is on its way goes on when it is started again."""
-    asyncio.run(background.stop(current_home()))
+@click.command(cls=Command, examples="mixmail stop\nmixmail stop --drain")
+@click.option("--drain", is_flag=True, help="Take no more packets and send those that wait, then stop.")
+def stop(drain: bool) -> None:
+    """Stop the daemon. Mail that is on its way goes on when it is started again.
+
+    Says how many packets of other people are lost by it. A drain goes on when this command is interrupted.
+    """
+    asyncio.run(background.stop(current_home(), lambda text: click.echo(f"mixmail: {text}", err=True), drain))
 
 
 @click.command(cls=Command, examples="mixmail unlock\npass show mixmail | mixmail unlock")

@@ -48,3 +48,8 @@ def _columns(character: str) -> int:
     if unicodedata.combining(character) or character in _JOINERS:
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def count(number: int, thing: str) -> str:
+    """A number with its noun: 1 packet, 3 packets."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

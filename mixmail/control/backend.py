@@ -66,5 +66,11 @@ class Backend(Protocol):
 
     def draft_delete(self, params: types.IdParams) -> Answer[types.Empty]: ...
 
-    def shutdown(self, params: types.Empty) -> Answer[types.Empty]:
+    def drain(self, params: types.Empty) -> Answer[types.Draining]:
+        """Take no more packets and end when those inside have left; asking again changes nothing."""
+
+    def drained(self, params: types.Empty) -> Answer[types.Stopping]:
+        """Answers when the drain is over.  UserError "not-draining"."""
+
+    def shutdown(self, params: types.Empty) -> Answer[types.Stopping]:
         """Stops the daemon in a later turn of the reactor, so that the answer still goes out."""

@@ -281,5 +281,11 @@ class Client:
     async def draft_delete(self, id: str) -> None:
         await self.call("draft.delete", id=id)
 
-    async def shutdown(self) -> None:
-        await self.call("shutdown")
+    async def drain(self) -> types.Draining:
+        return cast(types.Draining, await self.call("drain"))
+
+    async def drained(self) -> types.Stopping:
+        return cast(types.Stopping, await self.call("drained"))
+
+    async def shutdown(self) -> types.Stopping:
+        return cast(types.Stopping, await self.call("shutdown"))

@@ -340,10 +340,27 @@ class DaemonBackend:
         yield self._daemon.in_profile(lambda profile: profile.apply((change,)))
         return types.Empty()
 
-    def shutdown(self, params: types.Empty) -> types.Empty:
+    def drain(self, params: types.Empty) -> types.Draining:
+        """Send what waits and take nothing more, then end, whether or not anybody waits for it."""
+        daemon = self._daemon
+        if daemon.drained is None:
+            daemon.drain().addCallback(lambda _: self._stop())
+        limit = max(0.0, (daemon.node.drained_by or 0.0) - daemon.now())
+        return types.Draining(held=daemon.node.waiting, limit_s=limit)
+
+    @inlineCallbacks
+    def drained(self, params: types.Empty) -> Any:
+        """How many packets were left at the end of the drain."""
+        if self._daemon.drained is None:
+            raise UserError("The node is not draining: use 'mixmail stop --drain'.", "not-draining")
+        left = yield self._daemon.drain()
+        return types.Stopping(dropped=left)
+
+    def shutdown(self, params: types.Empty) -> types.Stopping:
         """End the daemon, after the answer has gone out."""
+        dropped = self._daemon.node.waiting
         self._stop()
-        return types.Empty()
+        return types.Stopping(dropped=dropped)
 
 
 def delivery_estimate(params: Any) -> float:

@@ -99,6 +99,19 @@ class Status(Shape, frozen=True, kw_only=True):
 # people
 
 
+class Draining(Shape, frozen=True, kw_only=True):
+    """The node takes no more packets, sends the `held` ones and ends in at most `limit_s` seconds."""
+
+    held: int
+    limit_s: float
+
+
+class Stopping(Shape, frozen=True, kw_only=True):
+    """The node ends now; `dropped` packets of its pools are lost."""
+
+    dropped: int
+
+
 class Identity(Shape, frozen=True, kw_only=True):
     id: str
     name: str
@@ -334,6 +347,8 @@ METHODS: dict[str, Method] = dict(
         _method("draft.save", DraftSaveParams, Id),
         _method("draft.list", Empty, list[Draft]),
         _method("draft.delete", IdParams, Empty),
-        _method("shutdown", Empty, Empty),
+        _method("drain", Empty, Draining),
+        _method("drained", Empty, Stopping),
+        _method("shutdown", Empty, Stopping),
     )
 )

@@ -22,6 +22,7 @@ from twisted.python.threadpool import ThreadPool
 from mixmail.agent.core import Agent, Command
 from mixmail.agent.tables import PRIMARY_KEYS, Rows
 from mixmail.daemon.clock import SteadyClock
+from mixmail.daemon.drain import DrainWatch
 from mixmail.daemon.home import NodeConfig, NodeHome, solve_keys
 from mixmail.daemon.lane import Lane
 from mixmail.daemon.threads import run_in_store
@@ -109,6 +110,7 @@ class Daemon:
         self.trouble = ""  # one sentence about a disk that refuses; empty when all is well
         self._store_trouble = ("", 0.0)  # why the last access to other people's records failed, and when
         self._pending: set[Deferred[None]] = set()
+        self.drained: DrainWatch | None = None
 
     # start and stop
 
@@ -195,15 +197,23 @@ class Daemon:
         if self._stopping:
             return
         self._stopping = True
-        for call in (self._wake, self._seed_call):
+        for call in (self._wake, self._seed_call, self.drained.call if self.drained else None):
             if call is not None and call.active():
                 call.cancel()
         if self.ready:
             yield self._agent_lane.idle().addErrback(lambda _: None)
+            self.log.info("{count} packets in the pools are dropped", count=self.node.waiting)
             self._run_node(self.node.handle_command(node_commands.Stop(), self.now()))
             yield self.links.close()
         yield self._close_databases()
         self.home.unlock()
+
+    def drain(self) -> Deferred[int]:
+        """Take no more packets, send those inside; fires with how many are left when it is over."""
+        if self.drained is None:
+            self._run_node(self.node.handle_command(node_commands.Drain(), self.now()))
+            self.drained = DrainWatch(self.reactor, self.node, self.network.parameters.tick, self.now)
+        return self.drained.over()
 
     @inlineCallbacks
     def _close_databases(self) -> Any:
@@ -446,7 +456,8 @@ class Daemon:
     def _rearm(self) -> None:
         if self._stopping or not self.ready:
             return
-        when = self.agent.next_timeout()
+        # own queries wait for the next start: their answers would be refused
+        when = self.agent.next_timeout() if self.drained is None else float("inf")
         node = self.node.next_timeout()
         if node is not None and node < when:
             when = node
@@ -466,7 +477,7 @@ class Daemon:
             due = self.node.next_timeout()
             if due is not None and due <= now:
                 self._run_node(self.node.handle_timeout(now))
-            if self.agent.next_timeout() <= now:
+            if self.drained is None and self.agent.next_timeout() <= now:
                 self._run_agent(self.agent.handle_timeout(now))
         finally:
             self.links.flush()

@@ -166,6 +166,10 @@ class PoissonPool(_TickPool[T]):
     def __init__(self, params: NetworkParameters, rng: Randomness, capacity: int) -> None:
         super().__init__(params, rng, capacity, params.pool_min)
 
+    def ignore_minimum(self) -> None:
+        """From now on release what is due however little is inside: nothing more will come in."""
+        self._minimum = 0
+
 
 class Poisson(_TickPool[T]):
     """The same without a minimum: Loopix' mix (Piotrowska et al., USENIX Security 2017) on ticks."""

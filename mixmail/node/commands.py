@@ -34,8 +34,16 @@ class PeerDescriptor:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Take no more packets and queries of others, and send what waits when its time has come.
+
+    Done when `Node.waiting` is 0, at the latest at `Node.drained_by`; then comes `Stop`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The last command: forget what waits; nothing may be asked of the node afterwards."""
 
 
-Command = Start | LinkUp | LinkDown | PeerDescriptor | Stop | Done
+Command = Start | LinkUp | LinkDown | PeerDescriptor | Drain | Stop | Done

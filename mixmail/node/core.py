@@ -32,7 +32,7 @@ from mixmail.directory.view import View
 from mixmail.effects import Done, Effect, Emit, Frame, Send
 from mixmail.errors import LocalProtocolError, RemoteProtocolError
 from mixmail.jobs import Jobs
-from mixmail.node.commands import Command, LinkDown, LinkUp, PeerDescriptor, Start, Stop
+from mixmail.node.commands import Command, Drain, LinkDown, LinkUp, PeerDescriptor, Start, Stop
 from mixmail.node.courier import Courier
 from mixmail.node.directory_role import Directory
 from mixmail.node.events import KeysRenewed, OwnDescriptor, OwnDescriptorRefused, Stopped
@@ -73,6 +73,7 @@ class Node:
         self._link_cert_hash = link_cert_hash
         self._rng = rng
         self._running = False
+        self.drained_by: float | None = None  # unix seconds, once `Drain` was given
         self._own: Descriptor | None = None
         self._published = published
         self._outdone = -self._params.gossip_interval  # when it last had to outdo an older life
@@ -179,6 +180,13 @@ class Node:
         self._running = False
         return [Emit(Stopped(dropped))]
 
+    def _drain(self, now: float) -> list[Effect]:
+        if self.drained_by is None:
+            # the longest delay, and a tick for each pool that a packet may still pass
+            self.drained_by = now + self._params.delay_max + 3 * self._params.tick
+            self._mix.drain(now)
+        return []
+
     def _carry_out(self, command: Command, now: float) -> list[Effect]:
         match command:
             case Done(token, result):
@@ -197,6 +205,8 @@ class Node:
                 except RemoteProtocolError:
                     self.stats.add("drop.descriptor_layout")
                     return []
+            case Drain():
+                return self._drain(now)
             case Stop():
                 return self._stop()
             case Start():
@@ -289,6 +299,9 @@ class Node:
             return []
 
     def _dispatch(self, peer: bytes, frame: Frame, now: float) -> list[Effect]:
+        if self.drained_by is not None and frame.kind in (Kind.PACKET, Kind.PROXY_QUERY):
+            self.stats.add("drop.draining")
+            return []
         match frame.kind:
             case Kind.PACKET:
                 delivered = self._mix.handle_packet(frame.payload, now, peer)

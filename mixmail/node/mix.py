@@ -76,9 +76,11 @@ class Mix:
         self._max_delay_ms = delays.max_delay_ms(self._params)
         self._alarm = BlockingAlarm(self._params)
         self._loops = OwnLoops(network, own_id, keys, view, rng, stats)
-        self.pool: TickedPool[_Forward | _Reply | _Loop] = TickedPool(
-            "mix", PoissonPool(self._params, rng, NODE_LIMITS.mix_pool), stats
+        self._draining = False
+        self._strategy: PoissonPool[_Forward | _Reply | _Loop] = PoissonPool(
+            self._params, rng, NODE_LIMITS.mix_pool
         )
+        self.pool: TickedPool[_Forward | _Reply | _Loop] = TickedPool("mix", self._strategy, stats)
 
     def handle_packet(self, packet: bytes, now: float, source: bytes = b"") -> Delivered | None:
         """Take in one packet from the link `source`; what is for this node's courier is returned.
@@ -114,15 +116,27 @@ class Mix:
         """Begin with own loops."""
         self._loops.start(now)
 
+    def drain(self, now: float) -> None:
+        """Send what waits when its time has come, however few they are, and no own loops any more.
+
+        What the blocking alarm holds is dropped: sent, it would serve the attacker; it would wait for ever.
+        """
+        if self._alarm.holds(now):
+            self._stats.add("drop.mix_blocked", self.pool.clear())
+        self._draining = True
+        self._strategy.ignore_minimum()
+
     @property
     def wake(self) -> float:
         """The next moment at which `handle_tick` has something to do."""
+        if self._draining:  # nothing comes in, so the alarm would only hold what is to leave
+            return self.pool.wake
         leaves = self.pool.wake if self.pool.wake < self._alarm.holds_from else math.inf
         return min(leaves, self._loops.wake, self._alarm.gives_up_at)
 
     def holds(self, now: float) -> bool:
         """Whether the blocking alarm lets nothing but own loops leave."""
-        return self._alarm.holds(now)
+        return not self._draining and self._alarm.holds(now)
 
     @property
     def blocking_suspected(self) -> bool:
@@ -134,6 +148,8 @@ class Mix:
         if now < self.wake:
             return []
         effects: list[Effect] = []
+        if self._draining:
+            return [self._leave(item) for item in self.pool.release(now) if not isinstance(item, _Loop)]
         if self._alarm.check(now):
             dropped = self.pool.clear()
             self._stats.add("drop.mix_blocked", dropped)

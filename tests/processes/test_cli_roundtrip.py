@@ -164,3 +164,16 @@ def test_text_from_a_pipe_and_its_answer(exchange: Exchange) -> None:
     assert mixmail(you, "read", back["id"])["text"] == "Danke\n"
     answered = exchange.network.you.mail(back["in_reply_to"]).summary
     assert (answered.subject, answered.state) == (PIPED, "answered")
+
+
+def test_a_drain_sends_what_the_node_holds_and_ends_it(exchange: Exchange) -> None:
+    """The last test of this network: the first node's work for the others is done, then its process ends."""
+    you = exchange.network.you
+    wait_for(lambda: you.ask(lambda client: client.status()).pool > 0, "the node holds packets")
+    done = run_mixmail(you.home.folder, "stop", "--drain")
+    assert done.returncode == 0, done.stderr.decode()
+    assert "to send first, at most" in done.stderr.decode()
+    assert "dropped" not in done.stderr.decode()
+    assert you.process is not None
+    assert you.process.wait(30) == 0, you.words()
+    assert "0 packets in the pools are dropped" in you.words()

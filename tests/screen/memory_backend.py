@@ -239,8 +239,14 @@ class MemoryBackend:
         del self.drafts[params.id]
         return types.Empty()
 
-    def shutdown(self, params: types.Empty) -> types.Empty:
-        return types.Empty()
+    def drain(self, params: types.Empty) -> types.Draining:
+        return types.Draining(held=0, limit_s=0.0)
+
+    def drained(self, params: types.Empty) -> types.Stopping:
+        return types.Stopping(dropped=0)
+
+    def shutdown(self, params: types.Empty) -> types.Stopping:
+        return types.Stopping(dropped=0)
 
 
 _PYTHON_NAMES = {method.python_name for method in types.METHODS.values()}

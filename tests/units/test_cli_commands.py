@@ -29,6 +29,7 @@ class FakeDaemon:
 
     def __init__(self) -> None:
         self.locked = False
+        self.dropped = 0
         self.lossy: list[types.LossyNode] = []
         self.mails: dict[str, types.Mail] = {}
         self.files: list[types.Attachment] = []
@@ -90,6 +91,12 @@ class FakeDaemon:
                     raise UserError("There is no such contact; add the address first.", "unknown-contact")
                 self.add(summary("new1", folder="outbox", state="queued", parts=2))
                 return types.Id(id="new1")
+            case "drain":
+                return types.Draining(held=3, limit_s=600.0)
+            case "drained":
+                return types.Stopping(dropped=self.dropped)
+            case "shutdown":
+                return types.Stopping(dropped=self.dropped)
         return types.Empty()
 
 
@@ -106,7 +113,7 @@ async def serve(daemon: FakeDaemon, path: Path, up: threading.Event, end: asynci
                     writer.write(codec.encode_event(n, "mail.state", event))
                 if daemon.hang_up_after_send:
                     break
-            if method == "shutdown":
+            if method in ("shutdown", "drained"):
                 break
         writer.close()
 
@@ -393,8 +400,24 @@ def test_a_locked_profile_is_refused_and_unlocked_from_a_pipe(daemon: FakeDaemon
 
 
 def test_stop_waits_for_the_end_of_the_daemon(daemon: FakeDaemon, home: Path) -> None:
-    assert run(home, "stop").exit_code == 0
+    stopped = run(home, "stop")
+    assert (stopped.exit_code, stopped.stderr) == (0, "")
     assert daemon.calls[-1][0] == "shutdown"
+
+
+def test_stop_says_how_many_packets_of_others_are_lost(daemon: FakeDaemon, home: Path) -> None:
+    daemon.dropped = 3
+    said = run(home, "stop").stderr
+    assert "3 packets of other people dropped; use --drain" in said
+
+
+def test_a_drain_says_how_long_it_takes_and_what_was_left(daemon: FakeDaemon, home: Path) -> None:
+    daemon.dropped = 1
+    stopped = run(home, "stop", "--drain")
+    assert stopped.exit_code == 0
+    assert "3 packets to send first, at most 600 s" in stopped.stderr
+    assert "1 packet of other people dropped\n" in stopped.stderr
+    assert [name for name, _ in daemon.calls if name != "hello"] == ["drain", "drained"]
 
 
 def test_no_colour_where_it_is_not_wanted(
