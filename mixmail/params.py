@@ -133,7 +133,7 @@ class NetworkParameters:
     mean_delay: float
     tick: float
     pool_min: int
-    delay_law: str = "exponential"  # or "spacings": see mixing/delays.py
+    delay_law: str = "spacings"  # or "exponential": see mixing/delays.py, docs/decisions.md
     delay_sum: float = 8.0  # "spacings": the six mix delays of a query add up to this many means
     delay_cut: float = 10.0  # delays are cut at this many means
     courier_delay_fraction: float = 1 / 6  # courier and proxy delay: Exp(mean_delay * this)
@@ -213,6 +213,12 @@ class NetworkParameters:
     def quorum_of(self, eligible: int) -> int:
         """Acks that make a write "stored": min(5, floor(R/2)+1) with R = min(16, eligible)."""
         return min(self.quorum, min(self.replicas, eligible) // 2 + 1)
+
+    @property
+    def mix_delay(self) -> float:
+        """The mean time in one mix: under the law of spacings a sixth of the sum."""
+        spacings = self.delay_law == "spacings"
+        return self.mean_delay * (self.delay_sum / (2 * self.mixes) if spacings else 1.0)
 
     @property
     def delay_max(self) -> float:

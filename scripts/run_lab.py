@@ -11,12 +11,20 @@ import sys
 from pathlib import Path
 
 from mixmail.errors import MixmailError, UserError
-from mixmail.lab import blocking, losses, traffic
+from mixmail.lab import blocking, losses, traffic, wire
 from mixmail.lab.anonymity import contact_lab, disclosure
 from mixmail.lab.anonymity import lab as anonymity
 from mixmail.lab.report import Lab, Report
 
-LABS: list[Lab] = [anonymity.LAB, blocking.LAB, traffic.LAB, losses.LAB, contact_lab.LAB, disclosure.LAB]
+LABS: list[Lab] = [
+    anonymity.LAB,
+    blocking.LAB,
+    traffic.LAB,
+    losses.LAB,
+    wire.LAB,
+    contact_lab.LAB,
+    disclosure.LAB,
+]
 
 
 def say(text: str) -> None:

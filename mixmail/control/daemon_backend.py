@@ -368,7 +368,7 @@ def delivery_estimate(params: Any) -> float:
     write = params.slot * params.slot_shares / params.write_share
     polls = 1 - (params.write_share + params.follow_share) / params.slot_shares
     poll = params.slot / (polls * params.hot_weight * (1 - params.next_index_poll))
-    way = params.mean_delay * (params.mixes + params.courier_delay_fraction)
+    way = params.mixes * params.mix_delay + params.courier_delay_fraction * params.mean_delay
     return float(write + poll + 3 * way)
 
 

@@ -16,6 +16,7 @@ from mixmail.testing import SeededRandomness
 
 DRAWS = 20_000
 SPACED = dataclasses.replace(MAIL, delay_law="spacings")
+EXPONENTIAL = dataclasses.replace(CHAT, delay_law="exponential")
 
 
 def kolmogorov(values, mean):
@@ -30,7 +31,7 @@ def kolmogorov(values, mean):
 BOUND = 1.95 / math.sqrt(DRAWS)
 
 
-@pytest.mark.parametrize("params", [MAIL, CHAT])
+@pytest.mark.parametrize("params", [dataclasses.replace(MAIL, delay_law="exponential"), EXPONENTIAL])
 def test_mix_delays_are_exponential_whole_milliseconds(params):
     drawn = delays.draw_delays_ms(params, SeededRandomness(1), DRAWS)
     assert all(type(value) is int for value in drawn)
@@ -46,7 +47,7 @@ def test_a_query_draws_six():
 
 
 def test_delays_are_cut_without_a_pile_at_the_cut():
-    params = dataclasses.replace(MAIL, delay_cut=1.0)
+    params = dataclasses.replace(MAIL, delay_law="exponential", delay_cut=1.0)
     drawn = delays.draw_delays_ms(params, SeededRandomness(2), DRAWS)
     limit = delays.max_delay_ms(params)
     assert limit == 60_000
@@ -57,7 +58,7 @@ def test_delays_are_cut_without_a_pile_at_the_cut():
     assert sum(value > 0.99 * limit for value in drawn) < DRAWS * 0.02
 
 
-@given(st.sampled_from([MAIL, CHAT, DEMO, SPACED]), st.integers())
+@given(st.sampled_from([MAIL, CHAT, DEMO, EXPONENTIAL]), st.integers())
 def test_no_delay_is_above_what_a_mix_accepts(params, seed):
     rng = SeededRandomness(seed)
     assert all(0 <= value <= delays.max_delay_ms(params) for value in delays.draw_delays_ms(params, rng))
