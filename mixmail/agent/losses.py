@@ -29,6 +29,7 @@ from mixmail.params import NODE_LIMITS
 ROUNDS = 40  # of expectation-maximisation: further ones move no estimate by 0.01
 FEWEST = 30  # queries before anybody is named
 FRESH = 20  # new queries before the estimate is made anew: it takes a tenth of a second
+LINE_DOWN = 0.1  # fewer answered than this share: the own line is down, and nobody can be told apart
 SUSPECTS = 8  # nodes to which most losses are put down: only they are looked at closer
 STEPS = 100  # of the grid on which the range of a loss is looked for
 RANGE_RATIO = 3.84  # likelihood ratio at the ends of a 95 % range (chi square, one degree of freedom)
@@ -76,7 +77,8 @@ class NodeLosses:
     def _name(self) -> None:
         queries = self._weighted()
         nodes = {node for query in queries for node in query.passed if node != ELSEWHERE}
-        if len(queries) < FEWEST or all(query.answered for query in queries):
+        answered = sum(query.answered for query in queries)
+        if len(queries) < FEWEST or not LINE_DOWN * len(queries) < answered < len(queries):
             self._named = {}
             return
         losses = fit(queries)

@@ -81,7 +81,8 @@ class DaemonBackend:
         daemon = self._daemon
         stored = yield daemon.stored_records()
         now, parameters = daemon.now(), daemon.network.parameters
-        known = len(daemon.view.eligible(now))
+        here = {descriptor.node_id for descriptor in daemon.view.eligible(now)}  # who left is nobody's care
+        known = len(here)
         counters = daemon.links.counters
         return types.Status(
             peers=len(daemon.links.peers()),
@@ -103,7 +104,7 @@ class DaemonBackend:
             warnings=daemon.warnings(),
             stored_records=stored,
             delivery_s=delivery_estimate(parameters),
-            lossy_nodes=[_lossy(one) for one in daemon.agent.losses.named()],
+            lossy_nodes=[_lossy(one) for one in daemon.agent.losses.named() if one.node_id in here],
         )
 
     # people

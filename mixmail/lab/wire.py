@@ -2,15 +2,16 @@
 
 Networks of 24 full nodes at the `mail` preset, stand-in cryptography of equal sizes: eight users write to
 eight others (the readers) again and again, eight are idle and have no identity.  Frames are stamped where
-they are handed to the link.  For each pair of roles and each of four quantities (sizes apart: they must be
+they are handed to the link.  For each pair of roles and each of five quantities (sizes apart: they must be
 one) the Kolmogorov-Smirnov distance between the pooled values of the two roles is compared with its law
 when the roles are dealt anew to the sixteen users.  Frames of one node depend on each other, so a table for
 independent values would find differences that are none; dealt by whole users, the level is exact (Good,
 "Permutation, Parametric and Bootstrap Tests of Hypotheses", ch. 3).
 
-The quantities: gaps between all frames that a node hands over; gaps between its own queries; frames in a
-slot; frames to each other node.  Own queries leave between ticks: the observer is given the kind of a
-frame, which links hide, and so finds every one of them.  That is more than he has.
+The quantities: gaps between all frames that a node hands over; gaps between its own queries; own queries in
+a slot of the grid; frames in a slot; frames to each other node.  Own queries leave between ticks: the
+observer is given the kind of a frame, which links hide, and so finds every one of them.  That is more than
+he has.
 
 With the cover of idle users off, or their slots 5 % longer, the same test must find it.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections import Counter
 from itertools import combinations
 from typing import Any
@@ -38,7 +40,7 @@ from mixmail.testing import SeededRandomness
 
 PARAMS = dataclasses.replace(MAIL, puzzle_memory=8_192, puzzle_bits=1, stamp_memory=8_192, stranger_bits=1)
 ROLES = ("sends", "reads", "idle")
-QUANTITIES = ("gaps", "query_gaps", "per_slot", "per_link")
+QUANTITIES = ("gaps", "query_gaps", "queries_in_slot", "per_slot", "per_link")
 LEVEL = 0.01  # over all pairs and quantities of one seed together (Bonferroni)
 DEALS = 4_000  # permutations: the smallest p that can show is far below the level of one test
 BINS = 200
@@ -132,7 +134,12 @@ def _verdict(
 ) -> Verdict:
     slots = int((end - begin) / params.slot)
     values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in QUANTITIES}
+    first = math.ceil(begin / params.slot)
+    whole = math.floor(end / params.slot) - first
     for one in seen:
+        grid = (np.array(one.queries) // params.slot).astype(int) - first
+        inside = grid[(grid >= 0) & (grid < whole)]
+        values["queries_in_slot"].append(np.bincount(inside, minlength=whole).astype(float))
         values["gaps"].append(np.diff(np.array(one.times)))
         values["query_gaps"].append(np.diff(np.array([begin, *one.queries, end])))
         which = ((np.array(one.times) - begin) // params.slot).astype(int)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from mixmail.boxes.blinding import blind_public
 from mixmail.boxes.record import Record, RecordType, sign_record
 from mixmail.crypto import aead, ed25519, hashing, kem, x25519
-from mixmail.encoding import pad, require_zero, u32le
+from mixmail.encoding import pad, require_length, require_zero, u32le
 from mixmail.errors import LocalProtocolError, RemoteProtocolError, UserError
 from mixmail.mail import identity as identities
 from mixmail.mail.address import Address
@@ -69,6 +69,7 @@ class Profile:
     @classmethod
     def parse(cls, text: bytes) -> Profile:
         """From an opened page; RemoteProtocolError when the layout or a key is broken."""
+        require_length("profile", text, GEOMETRY.box_text)
         version, bits, length, zero, week, salt, identity, prekey_x, prekey, name = _HEAD.unpack_from(text)
         if version != _VERSION or zero:
             raise RemoteProtocolError(f"profile of version {version}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from mixmail.effects import Frame
@@ -28,8 +30,9 @@ def left(host: LabHost) -> int:
 
 
 def test_a_blocked_mix_holds_within_five_slots_tells_its_user_after_fifteen_minutes_and_resumes() -> None:
+    params = dataclasses.replace(PARAMS, pool_min=1)  # so that only the alarm can hold
     with stand_in_crypto(1):
-        lab = warm_network(PARAMS, NODES, seed=1)
+        lab = warm_network(params, NODES, seed=1)
         assert hold_share(lab, 5) == 0.0
         target = host_in_layer(lab, 1)
         assert target.node is not None

@@ -49,6 +49,14 @@ def test_a_node_that_got_well_is_forgiven_and_one_that_fell_ill_is_noticed() -> 
     assert live(NODE_LIMITS.loss_queries, B) == {B}
 
 
+def test_nobody_is_named_while_the_own_line_is_down() -> None:
+    rng = SeededRandomness("down")
+    losses = NodeLosses()
+    for number in range(600):
+        losses.add(number % 20 == 0, tuple(rng.sample([A, B, C, D], 2)))
+    assert losses.named() == ()
+
+
 def test_what_is_kept_is_bounded() -> None:
     losses = NodeLosses()
     for _ in range(3 * NODE_LIMITS.loss_queries):

@@ -174,6 +174,13 @@ def test_any_signed_text_is_a_page_or_refused(head: bytes) -> None:
 
 def test_names_have_a_limit() -> None:
     assert Profile.parse(dataclasses.replace(PAGE, name="ü" * 32).pack()).name == "ü" * 32
+
+
+@pytest.mark.parametrize("length", [0, 1_367, GEOMETRY.box_text - 1, GEOMETRY.box_text + 1])
+def test_a_page_of_another_length_is_refused(length: int) -> None:
+    text = PAGE.pack()
+    with pytest.raises(RemoteProtocolError, match="profile"):
+        Profile.parse((text + bytes(1))[:length])
     with pytest.raises(UserError) as caught:
         dataclasses.replace(PAGE, name="ü" * 33).pack()
     assert caught.value.code == "name"
