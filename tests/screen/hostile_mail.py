@@ -25,7 +25,7 @@ from mixmail.mail import message
 from mixmail.params import DEMO
 
 QUICK = dataclasses.replace(
-    LAB, slot_shares=3, inbox_weight=0.9, hot_weight=0.05, cold_weight=0.0, follow_wait_slots=1.0
+    LAB, slot_shares=3, inbox_weight=0.9, hot_weight=0.05, cold_weight=1 / 4096, follow_wait_slots=1.0
 )
 """A network on which one person gets many mails of strangers soon."""
 

@@ -111,5 +111,5 @@ def test_good_endpoints_connect_there(text: str, host: str) -> None:
 @pytest.mark.parametrize("text", ["", "4001", "tcp:", "tcp:nonsense", "unix:/tmp/x", "tcp:1:oops=2"])
 def test_a_bad_own_endpoint_is_one_sentence(text: str) -> None:
     with pytest.raises(UserError) as caught:
-        endpoints.server_endpoint(MemoryReactor(), text)
+        endpoints.server_endpoint(MemoryReactor(), text, 16)
     assert caught.value.code == "endpoint"
