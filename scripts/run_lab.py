@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from mixmail.errors import MixmailError, UserError
-from mixmail.lab import blocking, losses, traffic, wire
+from mixmail.lab import blocking, losses, midnight, traffic, wire
 from mixmail.lab.anonymity import contact_lab, disclosure
 from mixmail.lab.anonymity import lab as anonymity
 from mixmail.lab.report import Lab, Report
@@ -22,6 +22,7 @@ LABS: list[Lab] = [
     traffic.LAB,
     losses.LAB,
     wire.LAB,
+    midnight.LAB,
     contact_lab.LAB,
     disclosure.LAB,
 ]

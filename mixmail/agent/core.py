@@ -68,6 +68,11 @@ class Agent:
         return self._queries.waiting
 
     @property
+    def newest_query(self) -> bytes:
+        """The ident of the query that left last; b"" when none is under way."""
+        return self._queries.newest
+
+    @property
     def packets_waiting(self) -> int:
         """Parts of own mails that are not stored yet."""
         return self._outbox.waiting

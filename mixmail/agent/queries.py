@@ -70,6 +70,11 @@ class Queries:
         """Queries sent and not yet answered or forgotten."""
         return len(self._in_flight)
 
+    @property
+    def newest(self) -> bytes:
+        """The ident of the query that left last; b"" when none is under way."""
+        return next(reversed(self._in_flight), b"")
+
     def send(self, task: Task, now: float) -> list[Effect]:
         """Pack `task` and send it to the first mix of a fresh route.
 

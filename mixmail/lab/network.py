@@ -105,7 +105,7 @@ class LabNetwork:
     Relays without agents make a lab cheap where the cover traffic of others is not what is looked at.
     `observers` get every frame handed to a link, `blocker` says of each (sender, receiver, frame) whether it
     never arrives, `on_persist` gets every transaction once it is durable, `on_event` every event that a core
-    emits.
+    emits.  `start` is the unix time at which it begins.
     """
 
     def __init__(
@@ -116,10 +116,11 @@ class LabNetwork:
         links: Links | None = None,
         trace: bool = True,
         senders: int | None = None,
+        start: float = START,
     ) -> None:
         self.params = params
         self.seed = seed
-        self.scheduler = Scheduler(START)
+        self.scheduler = Scheduler(start)
         self.links = links or Links()
         self.trace: list[TraceEvent] = []
         self.tracing = trace
@@ -131,7 +132,7 @@ class LabNetwork:
         self.frames = 0
         self._rng = SeededRandomness(f"links {seed}")
         self._checks = Checks()
-        self.network = Network(SeededRandomness(f"network {seed}").bytes(32), day_of(START), params)
+        self.network = Network(SeededRandomness(f"network {seed}").bytes(32), day_of(start), params)
         self.hosts = [self._make_host(number) for number in range(nodes)]
         self._by_id = {host.node_id: host for host in self.hosts}
 
@@ -147,9 +148,9 @@ class LabNetwork:
     def _make_host(self, number: int) -> LabHost:
         rng = SeededRandomness(f"host {self.seed} {number}")
         seed = rng.bytes(32)
-        start = 0
+        day, start = day_of(self.now), 0
         node_id = NodeKeys(seed, b"", 0, b"").node_id
-        while (proof := puzzle.solve(self.network, node_id, day_of(START), start, PUZZLE_ATTEMPTS)) is None:
+        while (proof := puzzle.solve(self.network, node_id, day, start, PUZZLE_ATTEMPTS)) is None:
             start += PUZZLE_ATTEMPTS
         keys = NodeKeys(seed, proof.nonce, proof.q, proof.storage_id)
         return LabHost(number, keys, node_id, rng, MemoryStore())
@@ -169,6 +170,13 @@ class LabNetwork:
             for other, raw in descriptors:
                 if self._may_link(host, other):
                     self._node_command(host, node_commands.PeerDescriptor(raw))
+
+    def connect(self) -> None:
+        """Give every node links to all others that it may have: what it publishes goes out at once."""
+        for host in self.hosts:
+            for other in self.hosts:
+                if other is not host and self._may_link(host, other):
+                    self._node_command(host, node_commands.LinkUp(other.node_id))
 
     def _hear_clock(self, host: LabHost, other: LabHost) -> None:
         if host.clocks is None:

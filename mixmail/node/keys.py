@@ -1,9 +1,10 @@
 """A node's keys: the lasting identity and the mix and proxy keys of each epoch.
 
-Epoch keys live in memory only: made at start for the epochs e, e+1 and e+2, used from
-start - `epoch_early` to end + `epoch_late` of their epoch, then deleted together with their replay
-tags (docs/protocol/packet.md, "Epochs").  A restart makes new ones, so a packet recorded before it can
-be opened by nobody, and replay tags need no disk.
+Epoch keys live in memory only: made for the epochs e, e+1 and e+2, used from start - `epoch_early` to
+end + `epoch_late` of their epoch, then deleted together with their replay tags.  The e of a descriptor is
+the epoch of `clock_skew` ago, so that peers whose clocks are that late, and who still use the keys of the
+epoch before, find them there (docs/protocol/directory.md, "Descriptor").  A restart makes new ones, so a
+packet recorded before it can be opened by nobody, and replay tags need no disk.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class EpochKeys:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last rotation."""
+        """The epoch of the first published key: that of `clock_skew` before the last rotation."""
         return self._epoch
 
     def rotate(self, now: float) -> tuple[bool, list[int]]:
@@ -63,7 +64,8 @@ class EpochKeys:
 
         Returns whether there are new ones (so a new descriptor is needed) and the deleted epochs.
         """
-        self._epoch = int(now // self._params.epoch)
+        present = int(now // self._params.epoch)
+        self._epoch = int((now - self._params.clock_skew) // self._params.epoch)
         self._live_until = -math.inf
         fresh = False
         for epoch in range(self._epoch, self._epoch + EPOCHS):
@@ -76,8 +78,10 @@ class EpochKeys:
             del self._mix[epoch], self._proxy[epoch]
         # Else the next packet would be the first to let a deleted key go, and that may be hours away.
         self._live_mix, self._live_proxy = [], []
-        turn = float((self._epoch + 1) * self._params.epoch)
-        self.next_rotation = min(turn, *(self._last(epoch) for epoch in self._mix))
+        # At the turn there may be an identity puzzle to renew, after it there are new keys to publish.
+        turn = float((present + 1) * self._params.epoch)
+        publication = (self._epoch + 1) * self._params.epoch + self._params.clock_skew
+        self.next_rotation = min(turn, publication, *(self._last(epoch) for epoch in self._mix))
         return fresh, gone
 
     def live_mix(self, now: float) -> list[tuple[int, kem.PrivateKey]]:
@@ -90,12 +94,16 @@ class EpochKeys:
         self._refresh(now)
         return self._live_proxy
 
+    def own_mix(self, now: float) -> kem.PublicKey:
+        """The mix key of the present epoch: what a packet made now uses for this node."""
+        return self._mix[int(now // self._params.epoch)].public
+
     def public_mix(self) -> tuple[kem.PublicKey, ...]:
-        """What the descriptor says: the mix keys of e, e+1, e+2."""
+        """What the descriptor says: the mix keys of `epoch` and the two after it."""
         return tuple(self._mix[epoch].public for epoch in self._named())
 
     def public_proxy(self) -> tuple[kem.PublicKey, ...]:
-        """What the descriptor says: the proxy keys of e, e+1, e+2."""
+        """What the descriptor says: the proxy keys of the same epochs."""
         return tuple(self._proxy[epoch].public for epoch in self._named())
 
     def _named(self) -> range:

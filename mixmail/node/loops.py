@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from mixmail.directory.descriptor import epoch_of
 from mixmail.directory.path import NetworkTooSmall, draw_loop
 from mixmail.directory.view import View
 from mixmail.effects import Effect, Frame, Send
@@ -59,13 +60,13 @@ class OwnLoops:
                 path = draw_loop(self._view, self._own_id, now, self._rng)
             except NetworkTooSmall:
                 break
-            epoch = self._keys.epoch
+            epoch = epoch_of(self._params, now)
             # Always spacings: a loop that is due and not there says something only if its way takes
             # the same time whenever it goes.
             waits = delays.draw_spacings_ms(self._params, self._rng, len(path))
             hops = [Hop(node.node_id, node.mix_key(epoch), ms) for node, ms in zip(path, waits, strict=True)]
             (last,) = delays.draw_exponential_ms(self._params, self._rng, 1)
-            hops.append(Hop(self._own_id, self._keys.public_mix()[0], last))
+            hops.append(Hop(self._own_id, self._keys.own_mix(now), last))
             ident = self._rng.bytes(ID_BYTES)
             payload = self._rng.bytes(GEOMETRY.payload)
             packet = create_packet(hops, payload, self._rng, (CommandKind.SURB_REPLY, ident))

@@ -67,8 +67,8 @@ def test_an_own_change_goes_to_all_links() -> None:
     world.run(1.0)
     world.command(world.nodes[0], LinkDown(world.nodes[5].node_id))
     world.seen.clear()
-    turn = (world.epoch() + 1) * PARAMS.epoch
-    world.carry_out(world.nodes[0], world.nodes[0].handle_timeout(turn))
+    due = (world.epoch() + 1) * PARAMS.epoch + PARAMS.clock_skew
+    world.carry_out(world.nodes[0], world.nodes[0].handle_timeout(due))
     pushed = [gossip.parse_push(seen.frame.payload) for seen in world.frames(Kind.PUSH)]
     to = {seen.receiver for seen in world.frames(Kind.PUSH)}
     assert to == {node.node_id for node in world.nodes[1:5]}
