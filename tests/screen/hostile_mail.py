@@ -25,9 +25,10 @@ from mixmail.mail import message
 from mixmail.params import DEMO
 
 QUICK = dataclasses.replace(
-    LAB, slot_shares=3, inbox_weight=0.9, hot_weight=0.05, cold_weight=1 / 4096, follow_wait_slots=1.0
+    LAB, slot_shares=3, inbox_weight=0.7, hot_weight=0.05, cold_weight=1 / 512, follow_wait_slots=1.0
 )
-"""A network on which one person gets many mails of strangers soon."""
+"""A network on which one person gets many mails of strangers soon.  Everybody is polled: what comes in two
+parts is lost for good where old contacts have no weight at all."""
 
 TOO_LATE = 2_000.0
 _IN_HEADERS = 1_500  # characters: the mail has to fit into one box with its body
