@@ -6,7 +6,7 @@ scripts/soak crash [--points POINT ...] [--rounds N]
         and the disk says the truth after the kill.  A POINT is a name ("mail.stored": before and after it)
         or a moment ("after mail.stored"); default: all.
 
-scripts/soak flood [--seconds 600] [--idle 2000] [--json]
+scripts/soak flood [--seconds 600] [--idle 2000]
         one real node under three times its capacity and idle callers (scripts/soak_flood.py): how long honest
         connects take, how much memory it needs, how soon it recovers.  A bar that is missed is a failure.
 
@@ -96,7 +96,6 @@ def main() -> int:
     flooding = kinds.add_parser("flood", help="three times what a node can carry, and idle connections")
     flooding.add_argument("--seconds", type=float, default=600.0)
     flooding.add_argument("--idle", type=int, default=2_000)
-    flooding.add_argument("--json", action="store_true", help="nothing changes: the result is JSON anyway")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the network is taken down
     if arguments.kind == "flood":

@@ -1,6 +1,6 @@
 """Which nodes lose packets: the loss of each, estimated from the agent's own queries.
 
-Rules (docs/status.md, "Loss"):
+Rules (docs/decisions.md, "Loss per node"):
 
 - A query passes up to eight nodes and is answered or not; who lost it is not known.  With loss d_n at node n
   and b elsewhere (links, the own machine), P(answered) = (1 - b) prod_n (1 - d_n).

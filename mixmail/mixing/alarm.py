@@ -67,8 +67,7 @@ class BlockingAlarm:
             self._under_way.remove((ident, sent))
             self._returned.append(True)
         self.given_up = False
-        share = sum(self._returned) / len(self._returned) if self._returned else 1.0
-        self._last = now if share >= self._params.alarm_share else None
+        self._last = now if self._returned.count(False) <= self._params.alarm_lost else None
 
     def check(self, now: float) -> bool:
         """Call at least as often as loops leave; True at the moment of giving up."""

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from low_order import LOW_ORDER, ORDER_8, P
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
@@ -20,20 +21,6 @@ from mixmail.errors import RemoteProtocolError
 VECTORS = Path(__file__).parents[1] / "vectors"
 ALICE = kem.PrivateKey.from_seed(b"a" * 32)
 BOB = kem.PrivateKey.from_seed(b"b" * 32)
-
-P = 2**255 - 19
-ORDER_8 = (
-    325606250916557431795983626356110631294008115727848805560023387167927233504,
-    39382357235489614581723060781553021112529911719440698176882885853963445705823,
-)
-# https://cr.yp.to/ecdh.html#validate, all twelve
-LOW_ORDER = [
-    value.to_bytes(32, "little")
-    for value in (
-        *(0, 1, *ORDER_8, P - 1, P, P + 1),
-        *(ORDER_8[0] + P, ORDER_8[1] + P, 2 * P - 1, 2 * P, 2 * P + 1),
-    )
-]
 
 
 def hpke_key_and_nonce(secret: bytes, info: bytes) -> tuple[bytes, bytes]:

@@ -55,15 +55,20 @@ def test_after_thirty_slots_it_gives_up_once_and_the_next_own_loop_arms_it_again
 
 def test_one_lost_loop_does_not_make_it_hold():
     alarm = BlockingAlarm(MAIL)
-    last = loops(alarm, "........x.")
-    assert alarm.holds_from == last + 5 * T, "armed all the time"
-    assert last - 4 * T + 5 * T > last, "the one after the lost loop came before five slots were over"
+    last = loops(alarm, "........")
+    longest = MAIL.loop_slots * T * (1 + MAIL.loop_jitter)  # between two loops
+    for number in (b"lost", b"next"):
+        alarm.sent(number, last)
+    assert not alarm.holds(last + 2 * longest), "the one after the lost one is in time"
+    alarm.came_in(b"next", last + 2 * longest)
+    assert alarm.holds_from == last + 2 * longest + 5 * T, "and it goes on being armed"
+    assert alarm.holds(last + 4.1 * longest + 5 * T), "two lost in a row are too many"
 
 
 def test_where_many_loops_get_lost_it_is_disarmed_until_they_come_back_again():
     alarm = BlockingAlarm(MAIL)
     last = loops(alarm, "..x..x..x.")
-    assert not alarm.holds(last + 10 * T), "7 of 10 came back, less than 7 of 8"
+    assert not alarm.holds(last + 10 * T), "three of ten got lost"
     again = loops(alarm, "." * 16, start=last)
     assert alarm.holds(again + 5 * T)
 
