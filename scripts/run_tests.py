@@ -28,7 +28,7 @@ BIN = Path(sys.executable).parent
 
 BUDGETS = {"checks": 60, "units": 150, "lab": 120, "screen": 120, "processes": 120}
 FOLDERS = {
-    "units": ["tests/units", "tests/spec_reader"],
+    "units": ["tests/units", "tests/spec_reader", "tests/fuzz"],
     "lab": ["tests/lab"],
     "screen": ["tests/screen"],
     "processes": ["tests/processes"],

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[2]
-LOCKS = {kind: TOP / f"scripts/requirements-{kind}.lock" for kind in ("run", "test")}
+LOCKS = {kind: TOP / f"scripts/requirements-{kind}.lock" for kind in ("run", "test", "fuzz")}
 
 
 def pins(kind: str) -> dict[str, set[str]]:
@@ -45,7 +45,7 @@ def test_a_lock_file_names_no_place(kind: str) -> None:
 
 
 def test_the_test_environment_runs_the_program_with_the_same_packages() -> None:
-    assert pins("run").items() <= pins("test").items()
+    assert pins("run").items() <= pins("test").items() <= pins("fuzz").items()
 
 
 def test_the_locks_have_what_the_project_asks_for() -> None:
@@ -53,6 +53,7 @@ def test_the_locks_have_what_the_project_asks_for() -> None:
     for kind, wanted in (
         ("run", project["dependencies"]),
         ("test", project["optional-dependencies"]["test"]),
+        ("fuzz", project["optional-dependencies"]["fuzz"]),
     ):
         locked = {normal(requirement) for requirement in pins(kind)}
         assert {normal(name) for name in wanted} <= locked
@@ -123,4 +124,4 @@ def test_a_ready_environment_is_left_alone(checkout: Path) -> None:
 def test_what_setup_does_not_know_it_says(checkout: Path) -> None:
     result = setup(checkout, "everything")
     assert result.returncode == 2
-    assert "scripts/setup [run|test]" in result.stdout
+    assert "scripts/setup [run|test|fuzz]" in result.stdout
