@@ -293,7 +293,9 @@ def placement_json() -> dict[str, Any]:
             {
                 "key": key.hex(),
                 "first_score": min(placement.score(storage, key) for storage, _ in nodes).hex(),
-                "homes": [node.hex() for node in placement.ranking(key, nodes, 16)],
+                "homes": [
+                    node.hex() for node in placement.ranking(key, [(*node, b"") for node in nodes], 16)
+                ],
             }
             for key in keys
         ],

@@ -16,8 +16,22 @@ def score(storage_id: bytes, key: bytes) -> bytes:
     return hashlib.blake2b(storage_id + key, digest_size=_SCORE_BYTES).digest()
 
 
-def ranking(key: bytes, nodes: Iterable[tuple[bytes, bytes]], limit: int) -> list[bytes]:
-    """The node ids of the `limit` nearest of `nodes` (pairs storage_id, node_id), nearest first."""
-    scored = [score(storage_id, key) + node_id for storage_id, node_id in nodes]
-    scored.sort()  # strings of one length, fewer than 100,000: faster than a heap of pairs
-    return [item[_SCORE_BYTES:] for item in scored[:limit]]
+def ranking(key: bytes, nodes: Iterable[tuple[bytes, bytes, bytes]], limit: int) -> list[bytes]:
+    """The node ids of the `limit` nearest of `nodes` (storage_id, node_id, network), nearest first.
+
+    A node in the network of a nearer one comes after all others; an empty network is shared by nobody.
+    """
+    # Strings and tuples of few parts, fewer than 100,000: sorting is faster than a heap.
+    scored = sorted((score(storage_id, key) + node_id, network) for storage_id, node_id, network in nodes)
+    first: list[bytes] = []
+    behind: list[bytes] = []
+    seen: set[bytes] = set()
+    for item, network in scored:
+        if len(first) >= limit:
+            break
+        if network and network in seen:
+            behind.append(item[_SCORE_BYTES:])
+        else:
+            seen.add(network)
+            first.append(item[_SCORE_BYTES:])
+    return (first + behind)[:limit]

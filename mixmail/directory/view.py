@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from mixmail.crypto import hashing
 from mixmail.directory import puzzle
 from mixmail.directory.descriptor import FULL, Descriptor, epoch_of
+from mixmail.directory.networks import network_of
 from mixmail.errors import RemoteProtocolError
 from mixmail.params import NODE_LIMITS, PROTOCOL_VERSION, Network, day_of
 
@@ -70,7 +71,7 @@ class View:
         self._eligible: tuple[Descriptor, ...] = ()
         self._layers: Layers | None = None
         self._layer_of: dict[bytes, int] = {}
-        self._storage_ids: tuple[tuple[bytes, bytes], ...] | None = None
+        self._storage_ids: tuple[tuple[bytes, bytes, bytes], ...] | None = None
         # of the one or two ids that ask for their others
         self._others: dict[bytes, tuple[Descriptor, ...]] = {}
         self._other_layers: dict[bytes, Layers] = {}
@@ -256,11 +257,13 @@ class View:
         self.layers(now)
         return self._layer_of.get(node_id)
 
-    def storage_ids(self, now: float) -> tuple[tuple[bytes, bytes], ...]:
-        """(storage id, node id) of the eligible nodes: what the placement of boxes ranks."""
+    def storage_ids(self, now: float) -> tuple[tuple[bytes, bytes, bytes], ...]:
+        """(storage id, node id, network) of the eligible nodes: what the placement of boxes ranks."""
         nodes = self.eligible(now)
         if self._storage_ids is None:
-            self._storage_ids = tuple((item.storage_id, item.node_id) for item in nodes)
+            self._storage_ids = tuple(
+                (item.storage_id, item.node_id, network_of(item.endpoint)) for item in nodes
+            )
         return self._storage_ids
 
     def _assign(self, nodes: tuple[Descriptor, ...]) -> dict[bytes, int]:

@@ -30,7 +30,7 @@ from mixmail.testing import SeededRandomness
 from .standin_packets import Packets
 
 _PAD = bytes(kem.CIPHERTEXT_BYTES - 32)
-Places = tuple[tuple[bytes, bytes], ...]  # (storage id, node id)
+Places = tuple[tuple[bytes, bytes, bytes], ...]  # (storage id, node id, network)
 _KEPT = 50_000  # values of signatures, box ids and rankings that are remembered
 
 

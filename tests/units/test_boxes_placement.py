@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mixmail.boxes.placement import ranking, score
 
-NODES = [(hashlib.sha256(b"s%d" % i).digest(), hashlib.sha256(b"n%d" % i).digest()) for i in range(40)]
+NODES = [(hashlib.sha256(b"s%d" % i).digest(), hashlib.sha256(b"n%d" % i).digest(), b"") for i in range(40)]
 KEY = b"k" * 32
 
 
@@ -19,9 +19,9 @@ def test_the_score_is_a_hash_of_both() -> None:
 
 @given(st.permutations(NODES), st.integers(0, 45), st.binary(min_size=32, max_size=32))
 def test_the_order_of_the_view_does_not_matter(
-    nodes: list[tuple[bytes, bytes]], limit: int, key: bytes
+    nodes: list[tuple[bytes, bytes, bytes]], limit: int, key: bytes
 ) -> None:
-    expected = [node_id for _, node_id in sorted((score(s, key), n) for s, n in NODES)]
+    expected = [node_id for _, node_id in sorted((score(s, key), n) for s, n, _ in NODES)]
     assert ranking(key, nodes, limit) == expected[:limit]
 
 
@@ -36,3 +36,17 @@ def test_one_node_more_moves_one_home_at_most() -> None:
 def test_homes_are_spread() -> None:
     firsts = {ranking(hashlib.sha256(b"%d" % number).digest(), NODES, 1)[0] for number in range(300)}
     assert len(firsts) > 30
+
+
+def test_the_second_node_of_a_network_comes_after_all_others() -> None:
+    order = ranking(KEY, NODES, 40)
+    shared = {order[0], order[3], order[5]}
+    nodes = [(s, n, b"\x08\x08" if n in shared else b"") for s, n, _ in NODES]
+    apart = [node for node in order if node not in {order[3], order[5]}]
+    assert ranking(KEY, nodes, 40) == [*apart, order[3], order[5]]
+    assert ranking(KEY, nodes, 16) == apart[:16]
+
+
+def test_one_network_leaves_no_key_without_homes() -> None:
+    nodes = [(s, n, b"\x08\x08") for s, n, _ in NODES]
+    assert ranking(KEY, nodes, 16) == ranking(KEY, NODES, 16)

@@ -237,7 +237,9 @@ def test_eligible_nodes_are_full_nodes_with_a_key_for_the_epoch():
     assert len(view.eligible(NOON + 2 * DAY)) == 3
     assert view.eligible(NOON + 3 * DAY) == (early,)
     assert len(view.eligible(NOON)) == 2, "the cache follows the clock"
-    assert view.storage_ids(NOON) == tuple((item.storage_id, item.node_id) for item in view.eligible(NOON))
+    assert view.storage_ids(NOON) == tuple(
+        (item.storage_id, item.node_id, b"") for item in view.eligible(NOON)
+    )
 
 
 def test_eligible_is_cached_until_something_changes():
@@ -291,3 +293,8 @@ def test_large_networks_take_thirds_of_the_hash(count):
 
 def test_the_builder_shares_keys_only_to_save_time():
     assert len({key.raw for key in keys()}) == 6
+
+
+def test_the_network_of_an_endpoint_goes_with_the_storage_id():
+    view = view_of([make(1, endpoint="tcp:host=8.9.10.11:port=1")])
+    assert [network for _, _, network in view.storage_ids(NOON)] == [b"\x08\x09"]

@@ -1,0 +1,44 @@
+"""The network an endpoint stands in (docs/protocol/store.md, "Placement"): IPv4 /16, IPv6 /32.
+
+Everybody must compute the same, so the addresses without global scope are listed here: what `ipaddress`
+calls global has changed between releases of Python.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from functools import lru_cache
+
+ALONE = b""  # shares its network with nobody
+_LOCAL_V4 = tuple(
+    ipaddress.IPv4Network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+        "224.0.0.0/3",
+    )
+)
+_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
+_EXAMPLES_V6 = ipaddress.IPv6Network("2001:db8::/32")
+_FIELD_END = re.compile(r"(?<!\\):")  # a colon inside a field has a backslash before it
+
+
+@lru_cache(maxsize=65536)
+def network_of(endpoint: str) -> bytes:
+    """2 bytes for IPv4, 4 for IPv6; ALONE for names, Tor, I2P and addresses without global scope."""
+    kind, *fields = _FIELD_END.split(endpoint)
+    if kind not in ("tcp", "tcp6") or not fields:
+        return ALONE
+    host = next((item[5:] for item in fields if item.startswith("host=")), fields[0])
+    try:
+        address = ipaddress.ip_address(host.replace("\\:", ":").strip("[]"))
+    except ValueError:  # a name, not an address
+        return ALONE
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv4Address):
+        return ALONE if any(address in local for local in _LOCAL_V4) else address.packed[:2]
+    if address not in _GLOBAL_V6 or address in _EXAMPLES_V6:
+        return ALONE
+    return address.packed[:4]
