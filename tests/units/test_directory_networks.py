@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mixmail.directory.networks import ALONE, network_of
 
@@ -29,3 +31,11 @@ from mixmail.directory.networks import ALONE, network_of
 )
 def test_networks(endpoint: str, network: bytes) -> None:
     assert network_of(endpoint) == network
+
+
+@given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=128)
+    | st.from_regex(r"tcp6?:(host=)?[0-9a-f.:%\\\[\]]{0,60}(:port=1)?", fullmatch=True)
+)
+def test_any_endpoint_of_a_descriptor_has_a_network(endpoint: str) -> None:
+    assert len(network_of(endpoint)) in (0, 2, 4)
