@@ -27,8 +27,13 @@ from .people import People
 from .queries import Task
 from .sealing import seal_answer_mail, seal_first_mail, seal_stream_mail, search_text
 
+# What the user reads about a write that no home acknowledged: one sentence for every such status
 NOTES = {
     Status.EXISTS: "somebody else writes in this stream: is this profile in use on another machine?",
+    Status.NOT_FOUND: "the storage nodes gave an answer that fits no mail; trying again",
+    Status.BAD_SIGNATURE: "the storage nodes say that the signature is wrong; trying again",
+    Status.EXPIRED: "the storage nodes say that this mail has expired; check this machine's clock",
+    Status.REFUSED: "the storage nodes refuse this mail by their rules; check the clock and the version",
     Status.BAD_STAMP: "the storage nodes ask for more proof of work",
     Status.FULL: "the inbox of this contact is full; trying again",
     Status.TRY_LATER: "the storage nodes are busy; trying again",
@@ -231,8 +236,7 @@ class Outbox:
             return []  # a proxy's bare word: ask another one
         acks = self._context.acks(answer)
         if not answer.status.acknowledges:
-            refused = f"refused ({answer.status.name}); trying again"
-            return self._noted(mail, NOTES.get(answer.status, refused))
+            return self._noted(mail, NOTES[answer.status])
         part.acks, part.homes = max(part.acks, acks), self._context.replicas(now)
         if acks < self._context.quorum(now):
             return self._noted(mail, f"only {acks} storage nodes answered; trying again")

@@ -286,6 +286,7 @@ class Model(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.store = type(self).factory(Path(self.folder.name))
         self.today = TODAY
+        self.sent: list[Record] = []
         self.records: list[Record] = []
         self.entries: list[Record] = []
         self.deleted: list[tuple[bytes, bytes, int]] = []
@@ -315,6 +316,11 @@ class Model(RuleBasedStateMachine):
             day=self.today - age,
             seq=seq if kind is RecordType.MUTABLE else 0,
         )
+        self.put_record(new)
+
+    def put_record(self, new: Record) -> None:
+        kind, key, seq = new.type, new.key, new.seq
+        self.sent.append(new)
         status = self.store.put(new, self.today)
         if new.expiry_day < self.today:
             assert status is Status.EXPIRED
@@ -333,7 +339,11 @@ class Model(RuleBasedStateMachine):
 
     @rule(key=keys, text=texts, bits=st.integers(0, 3), age=ages)
     def add(self, key: bytes, text: int, bits: int, age: int) -> None:
-        new = entry(text, bits, key=key, day=self.today - age)
+        self.add_entry(entry(text, bits, key=key, day=self.today - age))
+
+    def add_entry(self, new: Record) -> None:
+        key, bits = new.key, new.bits
+        self.sent.append(new)
         status = self.store.queue_add(new, self.today, LIMIT)
         if new.expiry_day < self.today:
             assert status is Status.EXPIRED
@@ -350,6 +360,20 @@ class Model(RuleBasedStateMachine):
         queue = self.queue(key)
         self.entries = [old for old in self.entries if old not in queue[LIMIT:]]
         assert status is (Status.STORED if new in queue[:LIMIT] else Status.FULL)
+
+    @rule(place=st.integers(0, 99))
+    def replay(self, place: int) -> None:
+        """Something that was sent before, whatever happened since, comes once more."""
+        if self.sent:
+            old = self.sent[place % len(self.sent)]
+            (self.add_entry if old.type is RecordType.QUEUE else self.put_record)(old)
+
+    @rule()
+    def reopen(self) -> None:
+        """A store with a file is closed and opened again; one without goes on."""
+        if close := getattr(self.store, "close", None):
+            close()
+            self.store = type(self).factory(Path(self.folder.name))
 
     @rule(key=keys, text=texts)
     def delete(self, key: bytes, text: int) -> None:
@@ -414,6 +438,7 @@ def test_store_and_model_never_differ(name: str) -> None:
             deadline=None,
             derandomize=True,
             database=None,
+            print_blob=True,
             suppress_health_check=list(HealthCheck),
         ),
     )
