@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from low_order import LOW_ORDER
 from node_world import NOON, PARAMS, TODAY
 
 from mixmail.boxes import capability, stamp
@@ -106,6 +107,16 @@ def test_a_valid_box_is_stored_and_given_back() -> None:
 def test_a_record_that_breaks_a_rule_is_not_stored(record: Record, status: Status) -> None:
     home = Home()
     assert home.ask(QueryOp.WRITE, record.pack()) == HomeReply(status, 0, EMPTY_FIELD)
+    assert home.store.count()["records"] == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("point", LOW_ORDER, ids=lambda point: point.hex()[:8])
+def test_a_key_of_low_order_owns_nothing(point: bytes) -> None:
+    """With R the identity and S zero, a check that only does the sums takes any text by such a key."""
+    home, forged = Home(), bytes([1]) + bytes(63)
+    for made in (a_box(), capability.entomb(CAP, a_box(), RNG)):
+        record = dataclasses.replace(made, key=point, signature=forged)
+        assert home.ask(QueryOp.WRITE, record.pack()) == HomeReply(Status.BAD_SIGNATURE, 0, EMPTY_FIELD)
     assert home.store.count()["records"] == 0  # type: ignore[attr-defined]
 
 
