@@ -65,6 +65,11 @@ def parse_command(raw: bytes) -> Command:
     return Command(kind, int.from_bytes(raw[4:8], "big"), raw[8:40], next_mac)
 
 
+def delay_is_accepted(command: Command, mean_delay_ms: int) -> bool:
+    """mixing.md, "Delays"; the delay of a last hop carries no meaning."""
+    return command.kind != FORWARD or command.delay_ms <= 10 * mean_delay_ms
+
+
 def header_mac(keys: HopKeys, ct: bytes, routing: bytes) -> bytes:
     return blake2b(128, VERSION + ct + routing, keys.mac_key, "mm1.packet.mac")
 
@@ -141,15 +146,22 @@ class Node:
 # Building.
 
 
+def build_fillers(stream_keys: list[bytes]) -> list[bytes]:
+    """f after each step of the loop; `stream_keys` are those of all hops but the last."""
+    fillers, f = [], b""
+    for key in stream_keys:
+        stream = stream_xor(key, bytes(ROUTING + BLOCK))
+        f = xor(f + bytes(BLOCK), stream[ROUTING - len(f) : ROUTING + BLOCK])
+        fillers.append(f)
+    return fillers
+
+
 def build_header(cts: list[bytes], keys: list[HopKeys], commands: list[Command], unused: bytes) -> bytes:
     """The header. `unused` is the random string u; next_mac of all commands but the last is put in."""
     n = len(cts)
     if not 1 <= n <= 5 or len(unused) != ROUTING - 64 - (n - 1) * BLOCK:
         raise ValueError("path length or length of u")
-    filler = b""
-    for hop in keys[:-1]:
-        stream = stream_xor(hop.stream_key, bytes(ROUTING + BLOCK))
-        filler = xor(filler + bytes(BLOCK), stream[ROUTING - len(filler) : ROUTING + BLOCK])
+    filler = [b"", *build_fillers([hop.stream_key for hop in keys[:-1]])][-1]
     routing = stream_xor(keys[-1].stream_key, commands[-1].encode() + unused) + filler
     mac = header_mac(keys[-1], cts[-1], routing)
     for i in range(n - 2, -1, -1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,18 @@ def watch(value: Any, where: Where, seen: set[Where]) -> Any:
     return value
 
 
+def unread(
+    vectors: dict[str, Any], checks: Mapping[str, Callable[[Any, Any], None]], no_vectors: set[str]
+) -> set[Where]:
+    """Places in `vectors`, whose kinds are arrays of entries, that no check has looked at."""
+    seen: set[Where] = set()
+    watched = watch(vectors, (), seen)
+    for kind in vectors.keys() & checks.keys():
+        for entry in watched[kind]:
+            checks[kind](entry, vectors)
+    return {where for where, _ in leaves(vectors)} - seen - {(name,) for name in no_vectors}
+
+
 def mutated(value: Any, where: Where) -> Any:
     """A copy of `value` with another leaf at `where`."""
     if where:
@@ -75,9 +87,9 @@ def mutated(value: Any, where: Where) -> Any:
         return copy
     if isinstance(value, int):
         return value + 1 if value < 1000 else value * 2
-    if value == "":
-        return "00"
-    if re.fullmatch("([0-9a-f]{2})+", value):
+    if value in ("", []):
+        return "00" if value == "" else ["00"]
+    if re.fullmatch("([0-9a-fA-F]{2})+", value):
         at = len(value) // 4  # in the middle
         raw = bytearray.fromhex(value)
         raw[at] ^= 1
