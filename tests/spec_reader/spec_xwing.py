@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import os
 
+import nacl.bindings
+import spec_mlkem
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -33,10 +35,15 @@ LOW_ORDER = frozenset(
 )
 
 
-def private_halves(seed: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
+def expand(seed: bytes) -> bytes:
+    """ML-KEM's seed d | z (64), X25519's secret (32)."""
     if len(seed) != 32:
         raise Refused("X-Wing seed")
-    wide = hashlib.shake_256(seed).digest(96)
+    return hashlib.shake_256(seed).digest(96)
+
+
+def private_halves(seed: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
+    wide = expand(seed)
     return MLKEM768PrivateKey.from_seed_bytes(wide[:64]), X25519PrivateKey.from_private_bytes(wide[64:])
 
 
@@ -79,6 +86,29 @@ def encapsulate(public: bytes) -> tuple[bytes, bytes]:
     ct_x, pk_x = eph.public_key().public_bytes_raw(), public[1184:]
     ss_x = eph.exchange(X25519PublicKey.from_public_bytes(pk_x))
     return ct_m + ct_x, combine(ss_m, ss_x, ct_x, pk_x)
+
+
+def encapsulate_with(public: bytes, eseed: bytes) -> tuple[bytes, bytes]:
+    """EncapsulateDerand of the draft: `eseed` is ML-KEM's randomness (32) | the X25519 ephemeral secret (32).
+
+    Without the libraries that `encapsulate` and `decapsulate` use.
+    """
+    check_public(public)
+    if len(eseed) != 64:
+        raise Refused("X-Wing encapsulation seed")
+    ct_m, ss_m = spec_mlkem.encapsulate(public[:1184], eseed[:32])
+    ct_x, pk_x = nacl.bindings.crypto_scalarmult_base(eseed[32:]), public[1184:]
+    return ct_m + ct_x, combine(ss_m, nacl.bindings.crypto_scalarmult(eseed[32:], pk_x), ct_x, pk_x)
+
+
+def decapsulate_by_hand(seed: bytes, ct: bytes) -> bytes:
+    """`decapsulate` with the other libraries."""
+    if len(ct) != CIPHERTEXT or ct[1088:] in LOW_ORDER:
+        raise Refused("X-Wing ciphertext")
+    wide = expand(seed)
+    ct_x, pk_x = ct[1088:], nacl.bindings.crypto_scalarmult_base(wide[64:])
+    ss_x = nacl.bindings.crypto_scalarmult(wide[64:], ct_x)
+    return combine(spec_mlkem.decapsulate(wide[:64], ct[:1088]), ss_x, ct_x, pk_x)
 
 
 # HPKE, base mode: KEM 0x647a, KDF HKDF-SHA256 (1), AEAD ChaCha20-Poly1305 (3).
