@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from boxes_reader import RECORD
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from network_reader import Network
 from spec_primitives import Refused, blake2b, sign, signature_is_good, times_base, u16be, u32be, u32le
 from spec_xwing import hpke_open
 
@@ -22,9 +24,18 @@ def score(storage_id: bytes, key: bytes) -> bytes:
     return blake2b(256, storage_id + key)
 
 
-def ranking(nodes: list[tuple[bytes, bytes]], key: bytes) -> list[bytes]:
-    """Node ids, best first. `nodes` are (storage id, node id)."""
-    return [node for _, node in sorted((score(storage, key), node) for storage, node in nodes)]
+def ranking(
+    nodes: list[tuple[bytes, bytes]], key: bytes, networks: Mapping[bytes, Network] | None = None
+) -> list[bytes]:
+    """Node ids, best first. `nodes` are (storage id, node id); who is not in `networks` shares no network."""
+    first: list[bytes] = []
+    later: list[bytes] = []
+    taken: set[Network] = set()
+    for _, node in sorted((score(storage, key), node) for storage, node in nodes):
+        network = networks.get(node) if networks else None
+        (later if network in taken else first).append(node)
+        taken |= {network} - {None}
+    return first + later
 
 
 # Courier.
