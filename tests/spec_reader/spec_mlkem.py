@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from spec_primitives import Refused
 
@@ -99,6 +100,7 @@ def _plus(*polys: Poly) -> Poly:
     return [sum(column) % Q for column in zip(*polys, strict=True)]
 
 
+@lru_cache(64)
 def _matrix(rho: bytes) -> list[list[Poly]]:
     return [[_sample_ntt(rho + bytes([j, i])) for j in range(K)] for i in range(K)]
 
@@ -107,6 +109,7 @@ def _parts(data: bytes, d: int) -> list[Poly]:
     return [_decode(data[32 * d * i : 32 * d * (i + 1)], d) for i in range(K)]
 
 
+@lru_cache(64)
 def _key_pair(d: bytes) -> tuple[bytes, list[Poly]]:
     """(13): the public key, and s^ of the secret one."""
     rho, sigma = _g(d + bytes([K]))
@@ -148,6 +151,7 @@ def encapsulate(public: bytes, m: bytes) -> tuple[bytes, bytes]:
     return _encrypt(public, m, r), secret
 
 
+@lru_cache(64)
 def open_ciphertext(seed: bytes, ct: bytes) -> tuple[bytes, bytes, bytes]:
     """(m', what m' is encrypted to, the secret of implicit rejection)."""
     if len(seed) != 64 or len(ct) != CIPHERTEXT:
