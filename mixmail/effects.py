@@ -76,14 +76,20 @@ class Persist:
     point: str = ""
 
 
+Where = Literal["store", "cpu", "unwrap"]
+"""The database's thread; any thread; one of the processes that open packets."""
+
+
 @dataclass(slots=True)
 class Offload:
-    """Run `job` elsewhere ("store": the database's thread, "cpu": any thread) and hand its result
-    back as `Done(token, result)`.  A job that raises comes back with the exception as its result."""
+    """Run `job` elsewhere (`lane`) and hand its result back as `Done(token, result)`.
+
+    A job that raises comes back with the exception as its result.
+    """
 
     token: int
     job: Callable[[], Any]
-    lane: Literal["store", "cpu"]
+    lane: Where
 
 
 @dataclass(frozen=True, slots=True)

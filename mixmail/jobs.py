@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-from mixmail.effects import Effect, Offload
+from mixmail.effects import Effect, Offload, Where
 
 Then = Callable[[Any, float], list[Effect]]
 
@@ -27,7 +27,7 @@ class Jobs:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def start(self, lane: Literal["store", "cpu"], job: Callable[[], Any], then: Then) -> list[Effect]:
+    def start(self, lane: Where, job: Callable[[], Any], then: Then) -> list[Effect]:
         """The effect that runs `job`; `then(result, now)` goes on, with the exception if it raised."""
         self._token += 1
         self._waiting[self._token] = then

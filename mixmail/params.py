@@ -288,6 +288,8 @@ class NodeLimits:
     puzzle_chunk: int = 16  # attempts at the own puzzle in one job
     proofs: int = 4  # identity puzzles checked at the same time; the others come again with the gossip
     jobs: int = 512  # store and stamp jobs outstanding; beyond it homes say TRY_LATER
+    unwrap_batch: int = 32  # packets that a worker process opens in one go: 1 MB, some 4 ms
+    unwrap_waiting: int = 512  # packets that wait for a worker process, 33 KB each; none without workers
     # The pools: a usual node of a full network holds about 16 packets in its mix.  Together with the two
     # lines after them they bound what strangers can make a node keep to 60 MB.
     mix_pool: int = 768  # 33 KB each

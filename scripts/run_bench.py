@@ -108,8 +108,10 @@ def lab(options: argparse.Namespace) -> Result:
 def node(options: argparse.Namespace) -> Result:
     """One real node on a core of its own; the best of `--rounds` rounds; `n` is the packets of a round."""
     import bench_node  # the daemon's side is loaded only here
+    import bench_workers
 
-    return result("node", options.packets, bench_node.measure(options.rounds, options.packets, say))
+    figures = bench_workers.measure(options.rounds, say)
+    return result("node", options.packets, bench_node.measure(options.rounds, options.packets, say) | figures)
 
 
 BENCHES: dict[str, Callable[[argparse.Namespace], Result]] = {

@@ -41,14 +41,14 @@ def join(home: Home, file: bytes) -> None:
     node_home.write_network_file(wanted)
 
 
-def run_daemon(home: Home, fault: service.Fault = service.no_fault) -> None:
+def run_daemon(home: Home, fault: service.Fault = service.no_fault, workers: int = 0) -> None:
     """Run a daemon on this home until it is told to stop (by `shutdown`, SIGTERM or SIGINT).
 
-    The control socket opens when the daemon is ready: who can connect can use it.  `fault` is for tests.
-    UserError: what kept it from starting.
+    The control socket opens when the daemon is ready: who can connect can use it.  `fault` is for tests,
+    `workers` as in `service.build`.  UserError: what kept it from starting.
     """
     reactor = _reactor()
-    daemon = service.build(home.folder, reactor, reactor.getThreadPool(), fault=fault)
+    daemon = service.build(home.folder, reactor, reactor.getThreadPool(), fault=fault, workers=workers)
     ports: list[ControlPort] = []
 
     @inlineCallbacks

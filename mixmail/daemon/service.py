@@ -14,7 +14,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -25,7 +24,7 @@ from mixmail.daemon.clock import SteadyClock
 from mixmail.daemon.drain import DrainWatch
 from mixmail.daemon.home import NodeConfig, NodeHome, solve_keys
 from mixmail.daemon.lane import Lane
-from mixmail.daemon.threads import run_in_store
+from mixmail.daemon.workshop import Workshop
 from mixmail.directory.descriptor import Descriptor
 from mixmail.directory.peer_clocks import PeerClocks, pack_hello, parse_hello
 from mixmail.directory.view import Checks, View
@@ -41,7 +40,6 @@ from mixmail.randomness import Randomness, SystemRandomness
 from mixmail.storage import profile_key
 from mixmail.storage.node_db import NodeDatabase
 from mixmail.storage.profile_db import ProfileDatabase
-from mixmail.storage.thread import StoreThread
 
 STORE_TROUBLE_SHOWN = 600.0  # seconds that a failure of the store is shown
 BLOCKED = (
@@ -63,7 +61,7 @@ class Daemon:
     """A node with its agent, on one home folder.
 
     `listeners` are called with each event that a core emits.  `profile` is the user's database, to be
-    used through `in_profile` only.
+    used through `in_profile` only.  `workers` processes open packets; with 0 the daemon does.
     """
 
     log = Logger()
@@ -77,6 +75,7 @@ class Daemon:
         checks: Checks | None = None,
         fault: Fault = no_fault,
         rng: Randomness | None = None,
+        workers: int = 0,
     ) -> None:
         self.home = home
         self.reactor = reactor
@@ -87,7 +86,6 @@ class Daemon:
         self.network: Network = self.network_file.network()
         self.config: NodeConfig = home.config()
         self.started_at = self.clock.now()
-        self._pool = pool
         self._checks = checks
         self._fault = fault
         self._wakes_at = float("inf")
@@ -96,8 +94,7 @@ class Daemon:
         self._stopping = False
         self._node_lane = Lane(self._perform_node, self._failed)
         self._agent_lane = Lane(self._perform_agent, self._failed)
-        self._node_thread = StoreThread("node.db")
-        self._profile_thread = StoreThread("profile.db")
+        self._workshop = Workshop(reactor, pool, workers)
         self.view = View(self.network, checks)
         self.peer_clocks = PeerClocks(self.network.parameters)
         self.links: LinkService
@@ -122,15 +119,22 @@ class Daemon:
         """
         self.home.lock()
         try:
-            keys = yield self._in_pool(
+            keys = yield self._workshop.pool(
                 partial(solve_keys, self.network, self.home.load_keys(), self.now(), self.rng)
             )
             self.home.save_keys(keys)
             link_certificate = certificate.load_or_make(self.home.path)
-            self.node_database = yield self._in_node_store(partial(NodeDatabase, self.home.node_db))
-            self._node_thread.use_batches(self.node_database.batch)
-            rows = yield self._in_profile_thread(self._open_profile).addErrback(self._shut)
-            self.links = LinkService(self.reactor, self, link_certificate, self.network.parameters, self.rng)
+            self.node_database = yield self._workshop.node_store(partial(NodeDatabase, self.home.node_db))
+            self._workshop.node_thread.use_batches(self.node_database.batch)
+            rows = yield self._workshop.profile(self._open_profile).addErrback(self._shut)
+            self.links = LinkService(
+                self.reactor,
+                self,
+                link_certificate,
+                self.network.parameters,
+                self.rng,
+                ready=self._may_take_frames,
+            )
             port = yield self.links.listen(self.config.listen)
         except BaseException:
             if hasattr(self, "links"):
@@ -138,6 +142,7 @@ class Daemon:
             yield self._close_databases()
             self.home.unlock()
             raise
+        self._workshop.start_workers()
         endpoint = self.config.announce.format(port=port)
         self.node = Node(
             self.network,
@@ -148,6 +153,7 @@ class Daemon:
             self.rng,
             self.view,
             self.home.load_published(),
+            self._workshop.batches_ahead,
         )
         self._run_node(self.node.handle_command(node_commands.Start(), self.now()))
         self.agent = Agent(self.network, self.node.node_id, self.view, self.rng, rows, self.now())
@@ -169,7 +175,7 @@ class Daemon:
         """Open the profile; UserError "passphrase" if it is the wrong one."""
         if not self.locked:
             return
-        rows = yield self._in_profile_thread(partial(self._open_profile, passphrase))
+        rows = yield self._workshop.profile(partial(self._open_profile, passphrase))
         self.locked = False
         # The same schedule goes on: an unlock must not show on the wire.
         schedule = self.agent.schedule
@@ -180,7 +186,7 @@ class Daemon:
     def set_passphrase(self, passphrase: str) -> Deferred[None]:
         """From the next start on, the profile opens only with this passphrase."""
         path = self.home.profile_key
-        return self._in_pool(partial(profile_key.change_passphrase, path, None, passphrase))
+        return self._workshop.pool(partial(profile_key.change_passphrase, path, None, passphrase))
 
     def _open_profile(self, passphrase: str | None = None) -> Rows:
         path, database = self.home.profile_key, self.home.profile_db
@@ -218,11 +224,10 @@ class Daemon:
     @inlineCallbacks
     def _close_databases(self) -> Any:
         if hasattr(self, "node_database"):
-            yield self._in_node_store(self.node_database.close)
+            yield self._workshop.node_store(self.node_database.close)
         if hasattr(self, "profile"):
-            yield self._in_profile_thread(self.profile.close)
-        self._node_thread.close()
-        self._profile_thread.close()
+            yield self._workshop.profile(self.profile.close)
+        yield self._workshop.close()
 
     def now(self) -> float:
         """Unix seconds that never jump."""
@@ -256,7 +261,7 @@ class Daemon:
         """Run `job` with the user's database in its thread.  UserError "locked" while it is shut."""
         if self.locked:
             return fail(UserError("The profile is locked: unlock it with its passphrase first.", "locked"))
-        return self._in_profile_thread(lambda: job(self.profile))
+        return self._workshop.profile(lambda: job(self.profile))
 
     def warnings(self) -> list[str]:
         """What the user should know about disk, network and clock now, a sentence or two each."""
@@ -273,7 +278,7 @@ class Daemon:
             count = self.node_database.count()
             return count["records"] + count["entries"]
 
-        return self._in_node_store(counted)
+        return self._workshop.node_store(counted)
 
     # link callbacks
 
@@ -318,6 +323,9 @@ class Daemon:
         if not self._stopping:
             self._run_node(self.node.handle_command(node_commands.LinkDown(peer), self.now()))
 
+    def _may_take_frames(self) -> bool:
+        return not (self.ready and self.node.busy)
+
     def resolve(self, peer: bytes) -> tuple[str, bytes] | None:
         """Where a node of the directory is reached."""
         descriptor = self.view.get(peer)
@@ -359,6 +367,8 @@ class Daemon:
                 self._store_trouble = (failed.reason, self.now())
             case Emit(node_events.KeysRenewed() as renewed):
                 self.home.save_keys(renewed.keys)
+            case Emit(node_events.EpochKeysDeleted()):
+                self._workshop.forget_epoch_keys()
             case Emit(node_events.OwnDescriptor() as own):
                 self.home.save_published(Descriptor.parse(own.raw).order)
             case Emit():
@@ -388,7 +398,7 @@ class Daemon:
         """
         while True:
             try:
-                yield self._in_profile_thread(partial(self._persist, effect))
+                yield self._workshop.profile(partial(self._persist, effect))
             except UserError as error:
                 self._set_trouble(error)
             else:
@@ -415,15 +425,15 @@ class Daemon:
         self._fault(f"after {effect.point}")
 
     def _offload(self, effect: Offload, done: Callable[[Done], None]) -> None:
-        run = self._in_node_store if effect.lane == "store" else self._in_pool
-        result = run(effect.job)
-        result.addErrback(lambda failure: failure.value)
+        result = self._workshop.run(effect)
         result.addCallback(lambda value: done(Done(effect.token, value)))
         result.addErrback(self._failed)
 
     def _node_done(self, done: Done) -> None:
         if not self._stopping:
             self._run_node(self.node.handle_command(done, self.now()))
+            if not self.node.busy:
+                self.links.turns.resume()
             self._rearm()
 
     def _agent_done(self, asked: Agent, done: Done) -> None:
@@ -431,15 +441,6 @@ class Daemon:
         if not self._stopping and asked is self.agent:
             self._run_agent(self.agent.handle_command(done, self.now()))
             self._rearm()
-
-    def _in_node_store(self, job: Callable[[], Any]) -> Deferred[Any]:
-        return run_in_store(self.reactor, self._node_thread, job)
-
-    def _in_profile_thread(self, job: Callable[[], Any]) -> Deferred[Any]:
-        return run_in_store(self.reactor, self._profile_thread, job)
-
-    def _in_pool(self, job: Callable[[], Any]) -> Deferred[Any]:
-        return deferToThreadPool(self.reactor, self._pool, job)
 
     def _tell(self, event: Any) -> None:
         for listener in self.listeners:
@@ -489,7 +490,16 @@ def _told(failure: Failure) -> None:
 
 
 def build(
-    path: Path, reactor: Any, pool: ThreadPool, *, checks: Checks | None = None, fault: Fault = no_fault
+    path: Path,
+    reactor: Any,
+    pool: ThreadPool,
+    *,
+    checks: Checks | None = None,
+    fault: Fault = no_fault,
+    workers: int = 0,
 ) -> Daemon:
-    """The daemon of the home folder `path`; nothing runs before its `start`."""
-    return Daemon(NodeHome(path), reactor, pool=pool, checks=checks, fault=fault)
+    """The daemon of the home folder `path`; nothing runs before its `start`.
+
+    `workers`: how many processes open packets for it; with 0 it does that itself.
+    """
+    return Daemon(NodeHome(path), reactor, pool=pool, checks=checks, fault=fault, workers=workers)

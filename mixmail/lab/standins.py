@@ -24,7 +24,7 @@ from mixmail.agent import queries
 from mixmail.boxes import placement, stamp
 from mixmail.crypto import aead, ed25519, hpke, kem
 from mixmail.errors import RemoteProtocolError
-from mixmail.node import courier, loops, mix, proxy
+from mixmail.node import courier, loops, proxy, unwrapping
 from mixmail.testing import SeededRandomness
 
 from .standin_packets import Packets
@@ -98,7 +98,7 @@ def stand_in_crypto(seed: int) -> Iterator[None]:
             (queries, "create_surb", packets.create_surb),
             (queries, "open_surb_reply", packets.open_surb_reply),
             (loops, "create_packet", packets.create_packet),
-            (mix, "open_header", packets.open_header),
+            (unwrapping, "open_header", packets.open_header),
             (courier, "use_surb", packets.use_surb),
             (aead, "siv_seal", seal),
             (aead, "siv_open", open_),

@@ -147,7 +147,9 @@ class LinkService:
         params: NetworkParameters,
         rng: Randomness | None = None,
         limits: NodeLimits = NODE_LIMITS,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
+        """While `ready` says no, nothing is taken from the links; then `turns.resume` must be called."""
         self.params = params
         self.limits = limits
         self.counters = Counters()
@@ -162,7 +164,7 @@ class LinkService:
         self._flush_call: IDelayedCall | None = None
         self._bounded_log = BoundedLog(limits, lambda text: log.info("{text}", text=text))
         self.callers = Callers(limits, self._say)
-        self.turns = Turns(reactor, limits, lambda link: not link.stranger)
+        self.turns = Turns(reactor, limits, lambda link: not link.stranger, ready)
         self.memory = Memory(limits.link_memory, self._gave_up)
         self._ports: list[IListeningPort] = []
         self._closing = False

@@ -35,12 +35,19 @@ from mixmail.jobs import Jobs
 from mixmail.node.commands import Command, Drain, LinkDown, LinkUp, PeerDescriptor, Start, Stop
 from mixmail.node.courier import Courier
 from mixmail.node.directory_role import Directory
-from mixmail.node.events import KeysRenewed, OwnDescriptor, OwnDescriptorRefused, Stopped
+from mixmail.node.events import (
+    EpochKeysDeleted,
+    KeysRenewed,
+    OwnDescriptor,
+    OwnDescriptorRefused,
+    Stopped,
+)
 from mixmail.node.keys import EpochKeys, NodeKeys
-from mixmail.node.mix import Mix
+from mixmail.node.mix import Delivered, Mix
 from mixmail.node.proxy import Proxy
 from mixmail.node.replica import Replica
 from mixmail.node.stats import Stats
+from mixmail.node.unwrapping import Opened, Unwrapping
 from mixmail.node.wire import Kind
 from mixmail.params import DAY, NODE_LIMITS, Network, day_of
 from mixmail.randomness import Randomness
@@ -61,8 +68,12 @@ class Node:
         rng: Randomness,
         view: View,
         published: tuple[int, int] = (0, 0),
+        unwrap_ahead: int = 0,
     ) -> None:
-        """`published`: (day, revision) of the last descriptor that an earlier life of this node published."""
+        """`published`: (day, revision) of the last descriptor that an earlier life of this node published.
+
+        `unwrap_ahead`: how many batches of packets may be out to be opened elsewhere; 0 opens each here.
+        """
         self.network = network
         self.node_id = keys.node_id
         self.view = view
@@ -81,6 +92,11 @@ class Node:
         self._epochs = EpochKeys(self._params, rng)
         self._jobs = Jobs(NODE_LIMITS.jobs)
         self._mix = Mix(network, self.node_id, self._epochs, view, rng, self.stats)
+        self._unwrapping: Unwrapping | None = None
+        if unwrap_ahead:
+            self._unwrapping = Unwrapping(
+                self._epochs, self._jobs, unwrap_ahead, NODE_LIMITS, self.stats, self._came_opened
+            )
         self._courier = Courier(network, rng, self.stats)
         self._proxy = Proxy(network, self.node_id, self._epochs, view, self._jobs, rng, self.stats)
         self._replica = Replica(network, store, self._jobs, self.stats)
@@ -95,8 +111,17 @@ class Node:
 
     @property
     def waiting(self) -> int:
-        """Packets, queries and answers that wait in the pools."""
-        return len(self._mix.pool) + len(self._courier.pool) + len(self._proxy.pool)
+        """Packets, queries and answers that wait in the pools or to be opened."""
+        unopened = len(self._unwrapping) if self._unwrapping is not None else 0
+        return unopened + len(self._mix.pool) + len(self._courier.pool) + len(self._proxy.pool)
+
+    @property
+    def busy(self) -> bool:
+        """Whether so many packets wait to be opened elsewhere that no more should be handed in for now.
+
+        Always false when this node opens its packets itself.  It is over when a `Done` has come.
+        """
+        return self._unwrapping is not None and self._unwrapping.enough
 
     def holds(self, now: float) -> bool:
         """Whether the blocking alarm holds back what this node's mix has."""
@@ -219,9 +244,12 @@ class Node:
         for epoch in gone:
             self._mix.forget_epoch(epoch)
             self._proxy.forget_epoch(epoch)
+        effects: list[Effect] = []
+        if gone and self._unwrapping is not None:
+            effects.append(Emit(EpochKeysDeleted()))
         if self._keys.q != puzzle.period(self._params, self.node_id, day_of(now)):
-            return self._renew_proof(day_of(now), 0)
-        return self._publish((0, 0), now) if fresh else []
+            return effects + self._renew_proof(day_of(now), 0)
+        return effects + self._publish((0, 0), now) if fresh else effects
 
     def _renew_proof(self, day: int, start: int) -> list[Effect]:
         """The identity puzzle's period is over: solve the new one elsewhere, then publish."""
@@ -298,15 +326,22 @@ class Node:
             self.stats.add(f"drop.frame_{frame.kind}")
             return []
 
+    def _came_opened(self, opened: Opened | None, now: float, peer: bytes) -> None:
+        self._deliver(self._mix.handle_opened(opened, now, peer), now, peer)
+
+    def _deliver(self, delivered: Delivered | None, now: float, peer: bytes) -> None:
+        if delivered is not None:
+            self._courier.handle_delivered(delivered, now, peer)
+
     def _dispatch(self, peer: bytes, frame: Frame, now: float) -> list[Effect]:
         if self.drained_by is not None and frame.kind in (Kind.PACKET, Kind.PROXY_QUERY):
             self.stats.add("drop.draining")
             return []
         match frame.kind:
             case Kind.PACKET:
-                delivered = self._mix.handle_packet(frame.payload, now, peer)
-                if delivered is not None:
-                    self._courier.handle_delivered(delivered, now, peer)
+                if self._unwrapping is not None:
+                    return self._unwrapping.add(frame.payload, now, peer)
+                self._deliver(self._mix.handle_packet(frame.payload, now, peer), now, peer)
                 return []
             case Kind.PROXY_QUERY:
                 return self._proxy.handle_query(peer, frame, now)

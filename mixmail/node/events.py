@@ -45,6 +45,11 @@ class OwnDescriptorRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochKeysDeleted:
+    """Keys of past epochs are deleted: whoever opens packets elsewhere must forget them as well."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFailed:
     """The record store did not do its work (a full disk, a damaged file); the asker was put off."""
 

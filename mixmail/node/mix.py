@@ -1,7 +1,8 @@
 """The role mix: take one layer off, refuse what came before, hold, and pass on in batches.
 
 Rules (docs/protocol/packet.md, "One hop"; docs/protocol/mixing.md):
-- header and MAC, then the replay tag, then the body, then the pool;
+- header and MAC, then the replay tag, then the body, then the pool; of a packet that was opened in another
+  process (`mixmail.node.unwrapping`) the body is open already when its replay tag is looked up;
 - everything leaves only on ticks, in random order, own answers like other people's packets;
 - own loops leave at a steady pace, and more of them at a tick that must hold for want of packets.
   They count for the pool when they come by again, and are told from the agent's answers by an ident
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NoReturn
 
 from mixmail.directory.view import View
 from mixmail.effects import Effect, Emit, Frame, Send
@@ -30,11 +32,12 @@ from mixmail.node.keys import EpochKeys
 from mixmail.node.loops import OwnLoops
 from mixmail.node.stats import Stats
 from mixmail.node.ticked import TickedPool
+from mixmail.node.unwrapping import Opened, open_under
 from mixmail.node.wire import Kind
 from mixmail.params import NODE_LIMITS, Network
 from mixmail.randomness import Randomness
 from mixmail.sphinx.command import CommandKind
-from mixmail.sphinx.unwrap import OpenedHeader, open_header
+from mixmail.sphinx.unwrap import OpenedHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +90,35 @@ class Mix:
 
         RemoteProtocolError (counted) for a packet that breaks a rule.
         """
+        found = open_under(self._keys.live_mix(now), packet)
+        epoch, header = found if found is not None else (0, None)
+        return self._take_in(epoch, header, now, source)
+
+    def handle_opened(self, opened: Opened | None, now: float, source: bytes = b"") -> Delivered | None:
+        """The same for a packet that was opened elsewhere; None for one that no live key opens."""
+        return self._take_in(opened.epoch if opened else 0, opened, now, source)
+
+    def _take_in(
+        self, epoch: int, packet: OpenedHeader | Opened | None, now: float, source: bytes
+    ) -> Delivered | None:
         self._stats.add("mix.in")
-        epoch, header = self._open(packet, now)
-        if not self._replay.check_and_add(epoch, header.replay_tag):
+        if packet is None:
+            self._refuse("header", "no live key opens this packet")
+        if not self._replay.check_and_add(epoch, packet.replay_tag):
             self._refuse("replay", "this packet came before")
-        if header.command.delay_ms > self._max_delay_ms:
+        command = packet.command
+        if command.delay_ms > self._max_delay_ms:
             self._refuse("delay", "this packet asks for too long a delay")
         try:
-            content = header.finish()
+            content = packet.finish()
         except RemoteProtocolError:
             self._stats.add("drop.packet_body")
             raise
-        delay = header.command.delay_ms / delays.MS
-        ident = header.command.ident
-        if header.command.kind is CommandKind.DELIVER:
+        delay = command.delay_ms / delays.MS
+        ident = command.ident
+        if command.kind is CommandKind.DELIVER:
             return Delivered(content, delay)
-        if header.command.kind is CommandKind.FORWARD:
+        if command.kind is CommandKind.FORWARD:
             self.pool.add(_Forward(ident, content), delay, now, source)
         elif self._loops.came_back(ident):
             self._alarm.came_in(ident, now)
@@ -171,16 +187,6 @@ class Mix:
         """Drop the replay tags of an epoch whose key is deleted."""
         self._replay.forget(epoch)
 
-    def _open(self, packet: bytes, now: float) -> tuple[int, OpenedHeader]:
-        # One key at a time, since the replay filter needs to know which epoch's key it was.
-        for epoch, key in self._keys.live_mix(now):
-            try:
-                return epoch, open_header((key,), packet)
-            except RemoteProtocolError:
-                continue  # another epoch's packet, or nobody's: the end of the loop tells
-        self._stats.add("drop.packet_header")
-        raise RemoteProtocolError("no live key opens this packet")
-
     def _leave(self, item: _Forward | _Reply) -> Effect:
         if isinstance(item, _Reply):
             self._stats.add("mix.replies")
@@ -188,6 +194,6 @@ class Mix:
         self._stats.add("mix.out")
         return Send(item.next_id, Frame(Kind.PACKET, 0, item.packet))
 
-    def _refuse(self, reason: str, text: str) -> None:
+    def _refuse(self, reason: str, text: str) -> NoReturn:
         self._stats.add(f"drop.packet_{reason}")
         raise RemoteProtocolError(text)

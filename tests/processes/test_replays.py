@@ -1,200 +1,62 @@
 """10,000 replays to a real mix over real TLS, half of them after a kill -9 and a restart: none goes on.
 
 Replay tags and epoch keys live in memory only.  So before the kill a replay is known by its tag, and after
-it no key opens the packet any more.
+it no key opens the packet any more.  Whether the node opens packets itself or in processes of their own makes
+no difference: the tags are kept in one place.
 """
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
-from twisted.internet import reactor
+from mix_stage import MixStage
 from waiting import until
 
-from mixmail.daemon.home import NodeConfig, NodeHome, solve_keys
-from mixmail.directory.descriptor import Descriptor, Role, build, epoch_of
-from mixmail.directory.network_file import NetworkFile
-from mixmail.directory.peer_clocks import pack_hello, parse_hello
-from mixmail.directory.puzzle import Proof
-from mixmail.effects import Frame
-from mixmail.errors import UserError
-from mixmail.link import certificate
-from mixmail.link.service import LinkService
-from mixmail.node.keys import EpochKeys
 from mixmail.node.wire import Kind
-from mixmail.params import DEMO, GEOMETRY, ID_BYTES, Network, day_of
-from mixmail.randomness import SystemRandomness
-from mixmail.sphinx.command import CommandKind
-from mixmail.sphinx.create import Hop, create_packet
-from mixmail.sphinx.unwrap import open_header
 
 PACKETS = 200
 ROUNDS = 25  # each packet is replayed so often before the kill and after it
-RNG = SystemRandomness()
 
 
-class Peer:
-    """A node that only has links: the callbacks of a `LinkService`, and what came."""
-
-    def __init__(self, folder: Path, network: Network) -> None:
-        now = time.time()
-        keys, epochs = solve_keys(network, None, now, RNG), EpochKeys(DEMO, RNG)
-        epochs.rotate(now)
-        folder.mkdir()
-        self.id = keys.node_id
-        self.key = epochs.live_mix(now)[0][1]
-        self.other: Descriptor | None = None
-        self.packets: list[bytes] = []
-        link = certificate.make(folder)
-        self.links = LinkService(reactor, self, link, DEMO)
-        self.descriptor = build(
-            keys.seed,
-            network,
-            day=day_of(now),
-            revision=1,
-            epoch=epochs.epoch,
-            mix_keys=epochs.public_mix(),
-            proxy_keys=epochs.public_proxy(),
-            endpoint="tcp:host=127.0.0.1:port=9",  # nobody calls it: it calls the node
-            link_cert_hash=link.hash,
-            proof=Proof(keys.nonce, keys.q, keys.storage_id),
-            roles=int(Role.MIX),
-            stamp_bits=DEMO.box_bits,
-        ).raw
-
-    def hello(self) -> bytes:
-        return pack_hello(self.descriptor, time.time())
-
-    def on_hello(self, raw: bytes, cert_hash: bytes) -> bytes:
-        self.other = Descriptor.parse(parse_hello(raw)[0])
-        assert self.other.link_cert_hash == cert_hash
-        return self.other.node_id
-
-    def on_frame(self, peer: bytes, frame: Frame) -> None:
-        if frame.kind == Kind.PACKET:
-            self.packets.append(frame.payload)
-
-    def on_link_up(self, peer: bytes) -> None:
-        pass
-
-    def on_link_down(self, peer: bytes) -> None:
-        self.other = None
-
-    def resolve(self, peer: bytes) -> None:
-        return None
+async def replay(stage: MixStage, packets: list[bytes], marker: int) -> int:
+    """Send all of `packets` again, `ROUNDS` times; a new packet after each round.  Returns how many."""
+    sent = 0
+    for turn in range(ROUNDS):
+        for packet in packets:
+            stage.send(packet)
+            sent += 1
+        await stage.passes(marker + turn)
+    await stage.passes(marker + ROUNDS)  # what left at a tick with the last one has come too
+    return sent
 
 
-class Stage:
-    """The node in its process, one who sends to it and one to whom it forwards."""
-
-    def __init__(self, folder: Path) -> None:
-        self.network = Network(RNG.bytes(32), day_of(time.time()), DEMO)
-        self.log = folder / "node.log"
-        self.home = NodeHome(folder / "node")
-        self.home.save_keys(solve_keys(self.network, None, time.time(), RNG))
-        self.certificate = certificate.load_or_make(self.home.path)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.home.write_config(NodeConfig(listen=f"tcp:{self.port}:interface=127.0.0.1"))
-        file = NetworkFile(self.network.network_id, self.network.birth_day, DEMO.name, ())
-        self.home.write_network_file(file)
-        self.sender, self.receiver = Peer(folder / "from", self.network), Peer(folder / "to", self.network)
-        self.process: subprocess.Popen[bytes]
-
-    async def start(self) -> None:
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "mixmail", "node", "--home", str(self.home.path)]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        for peer in (self.sender, self.receiver):
-            await until(lambda: not peer.links.peers(), "the old links are gone")  # noqa: B023
-            while not peer.links.peers():
-                assert self.process.poll() is None, self.log.read_text()
-                try:
-                    await peer.links.connect_seed(
-                        f"tcp:host=127.0.0.1:port={self.port}", self.certificate.hash
-                    )
-                except UserError:  # it has not opened its port yet
-                    await until(self.port_is_open, "the node listens")
-
-    def port_is_open(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        assert self.process.wait() == -signal.SIGKILL
-
-    def packet(self, number: int) -> bytes:
-        """A new packet over the node to the receiver, under the node's key of now."""
-        assert self.sender.other is not None
-        key = self.sender.other.mix_key(epoch_of(DEMO, time.time()))
-        path = [Hop(self.sender.other.node_id, key, 0), Hop(self.receiver.id, self.receiver.key.public, 0)]
-        final = (CommandKind.DELIVER, number.to_bytes(ID_BYTES, "big"))
-        return create_packet(path, bytes(GEOMETRY.payload), RNG, final)
-
-    def send(self, packet: bytes) -> None:
-        assert self.sender.other is not None
-        self.sender.links.send(self.sender.other.node_id, Frame(Kind.PACKET, 0, packet))
-
-    def came(self) -> list[int]:
-        """The numbers of the packets that the node sent on, in order."""
-        return [
-            int.from_bytes(open_header([self.receiver.key], packet).command.ident, "big")
-            for packet in self.receiver.packets
-        ]
-
-    async def passes(self, number: int) -> None:
-        """A new packet goes on.  One link keeps the order: what was sent before has been looked at."""
-        before = len(self.receiver.packets)
-        self.send(self.packet(number))
-        await until(lambda: len(self.receiver.packets) > before, f"packet {number} goes on")
-
-    async def replay(self, packets: list[bytes], marker: int) -> int:
-        """Send all of `packets` again, `ROUNDS` times; a new packet after each round.  Returns how many."""
-        sent = 0
-        for turn in range(ROUNDS):
-            for packet in packets:
-                self.send(packet)
-                sent += 1
-            await self.passes(marker + turn)
-        await self.passes(marker + ROUNDS)  # what left at a tick with the last one has come too
-        return sent
-
-
-@pytest_twisted.async_yield_fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    made = Stage(tmp_path)
+@pytest_twisted.async_yield_fixture(params=[(), ("--workers", "2")], ids=["alone", "with workers"])
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MixStage]:
+    made = MixStage(tmp_path, *request.param)
     await made.start()
     yield made
-    made.kill()
-    for peer in (made.sender, made.receiver):
-        await peer.links.close()
+    await made.close()
 
 
 @pytest_twisted.ensureDeferred
-async def test_of_ten_thousand_replays_none_goes_on_also_after_kill_9(stage: Stage) -> None:
+async def test_of_ten_thousand_replays_none_goes_on_also_after_kill_9(stage: MixStage) -> None:
     packets = [stage.packet(number) for number in range(PACKETS)]
     for packet in packets:
         stage.send(packet)
     await until(lambda: len(stage.receiver.packets) == PACKETS, "each packet goes on once")
     assert sorted(stage.came()) == list(range(PACKETS))
 
-    sent = await stage.replay(packets, 1_000)
+    sent = await replay(stage, packets, 1_000)
     old = stage.sender.other
     stage.kill()
     await stage.start()
     new = stage.sender.other
     assert old is not None and new is not None and old.node_id == new.node_id
-    sent += await stage.replay(packets, 2_000)
+    sent += await replay(stage, packets, 2_000)
 
     assert sent == 10_000
     markers = [base + turn for base in (1_000, 2_000) for turn in range(ROUNDS + 1)]

@@ -52,7 +52,8 @@ def make_keys(network: Network, seed: bytes, day: int = TODAY) -> NodeKeys:
 
 
 class World:
-    """`count` nodes that know each other; `inline` runs jobs at once."""
+    """`count` nodes that know each other.  Jobs run at once, but for those of the lane `holds`: they wait
+    in `held` until `bring_back`."""
 
     def __init__(
         self,
@@ -61,7 +62,10 @@ class World:
         meet: bool = True,
         seed: int = 1,
         checks: Checks | None = None,
+        unwrap_ahead: int = 0,
     ) -> None:
+        self.holds = ""
+        self.held: list[tuple[Node, Offload]] = []
         self.network = Network(bytes([7]) * 32, TODAY - 100, params)
         self.params = params
         self.now = NOON
@@ -83,7 +87,16 @@ class World:
             keys = make_keys(self.network, rng.bytes(32))
             store = MemoryStore()
             endpoint = f"tcp:host=node{number}:port=1"
-            node = Node(self.network, keys, endpoint, bytes(32), store, rng, View(self.network, checks))
+            node = Node(
+                self.network,
+                keys,
+                endpoint,
+                bytes(32),
+                store,
+                rng,
+                View(self.network, checks),
+                unwrap_ahead=unwrap_ahead,
+            )
             self.nodes.append(node)
             self.stores.append(store)
             self.keys.append(keys)
@@ -122,15 +135,28 @@ class World:
                 assert effect.peer != node.node_id
                 self.seen.append(Seen(self.now, node.node_id, effect.peer, effect.frame))
                 self._at(self.now + LATENCY, self._arrival(node.node_id, effect.peer, effect.frame))
+            elif isinstance(effect, Offload) and effect.lane == self.holds:
+                self.held.append((node, effect))
             elif isinstance(effect, Offload):
-                try:
-                    result = effect.job()
-                except Exception as error:
-                    result = error
-                self.carry_out(node, node.handle_command(Done(effect.token, result), self.now))
+                self._do(node, effect)
             elif isinstance(effect, Emit):
                 self.events[node.node_id].append(effect.event)
         self._plan(node)
+
+    def _do(self, node: Node, effect: Offload) -> None:
+        try:
+            result = effect.job()
+        except Exception as error:
+            result = error
+        self.carry_out(node, node.handle_command(Done(effect.token, result), self.now))
+
+    def bring_back(self, number: int = 0, failure: Exception | None = None) -> None:
+        """Do the held job `number` now, or let it fail."""
+        node, effect = self.held.pop(number)
+        if failure is None:
+            self._do(node, effect)
+        else:
+            self.carry_out(node, node.handle_command(Done(effect.token, failure), self.now))
 
     def hang(self, *node_ids: bytes) -> None:
         """From now on these nodes do nothing and answer nothing."""

@@ -68,6 +68,7 @@ NODE_KEYS = {
     "packets_per_cpu_s",
     "unwraps_per_cpu_s",
     "after_tick_p99_ms",
+    "unwrap_workers_over_one",
 }
 
 

@@ -134,8 +134,8 @@ class Reactor:
             call()
 
 
-def turns_of(reactor: Reactor, **limits: Any) -> Turns:
-    return Turns(reactor, dataclasses.replace(NODE_LIMITS, **limits), lambda link: link.known)
+def turns_of(reactor: Reactor, ready: Callable[[], bool] = lambda: True, **limits: Any) -> Turns:
+    return Turns(reactor, dataclasses.replace(NODE_LIMITS, **limits), lambda link: link.known, ready)
 
 
 def test_links_take_turns_and_a_turn_is_bounded() -> None:
@@ -154,6 +154,27 @@ def test_links_take_turns_and_a_turn_is_bounded() -> None:
     while reactor.calls:
         reactor.turn()
     assert log.count("flood") == 100
+
+
+def test_nothing_is_taken_while_the_node_has_enough_and_the_reactor_rests_meanwhile() -> None:
+    reactor, log, room = Reactor(), [], 3
+    turns = turns_of(reactor, lambda: log.count("a") < room, link_turn=4)
+    turns.resume()  # nobody waits
+    assert not reactor.calls
+    turns.wants_input(Caller("a", log, 6))
+    reactor.turn()
+    assert (log, reactor.calls) == (["a"] * 3, [])
+    turns.wants_handshake(Caller("c", log), "192.0.2.1")
+    reactor.turn()
+    assert (log, reactor.calls) == (["a"] * 3 + ["c"], [])  # who comes is let in all the same
+    room = 5
+    turns.resume()
+    reactor.turn()
+    assert (log, reactor.calls) == (["a"] * 3 + ["c"] + ["a"] * 2, [])
+    room = 100
+    turns.resume()
+    reactor.turn()
+    assert log.count("a") == 6
 
 
 def test_strangers_have_their_share_and_no_more() -> None:
