@@ -1,7 +1,7 @@
 """Runs the checks and the tests by group: what `scripts/test` calls inside of .venv.
 
 scripts/test                      everything
-scripts/test GROUP [ARGUMENTS]    one group: checks, units, lab, screen or processes;
+scripts/test GROUP … [ARGUMENTS]  these groups: checks, units, lab, screen or processes;
                                   the arguments go to pytest: scripts/test units -k sphinx
 scripts/test tests/units/test_x.py …
                                   these files, without the checks
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -122,10 +123,14 @@ def run_pytest(name: str, arguments: list[str], *, may_be_empty: bool) -> Outcom
 def select(arguments: list[str]) -> list[Outcome]:
     """Run what the command line asks for."""
     if arguments and arguments[0] in BUDGETS:
-        name, *rest = arguments
-        if name == "checks":
-            return [run_checks()]
-        return [run_pytest(name, [*FOLDERS[name], *rest], may_be_empty=bool(rest))]
+        names = list(takewhile(BUDGETS.__contains__, arguments))
+        rest = arguments[len(names) :]
+        return [
+            run_checks()
+            if name == "checks"
+            else run_pytest(name, [*FOLDERS[name], *rest], may_be_empty=bool(rest))
+            for name in names
+        ]
     if arguments:
         return [run_pytest("chosen", arguments, may_be_empty=False)]
     outcomes = [run_checks()]
