@@ -31,7 +31,7 @@ def settings(base: Setting) -> dict[str, Setting]:
         "spacings": dataclasses.replace(base, params=SPACINGS),
         "free_routes": dataclasses.replace(base, free_routes=True),
         "poisson_schedule": dataclasses.replace(base, poisson_schedule=True),
-        "epoch_turn": dataclasses.replace(base, turn_at=middle),
+        "epoch_turn": dataclasses.replace(base, turn_at=base.seconds - 2 * WINDOW),
         "restart": dataclasses.replace(base, restart_at=middle),
         "no_delay": dataclasses.replace(base, params=NO_DELAY),
         "cover_off": dataclasses.replace(base, active=COVER_OFF),
@@ -41,13 +41,13 @@ def settings(base: Setting) -> dict[str, Setting]:
 def compare(
     base: Setting, seed: int, messages: int, say: Say, only: Collection[str] | None = None
 ) -> Iterator[tuple[str, Seen]]:
-    """(name, what the observer knows) for each setting (of `only`) that differs from `base`; turns of an
-    epoch and restarts give the messages that left after them."""
+    """(name, what the observer knows) for each setting (of `only`) that differs from `base`; `restart` gives
+    the messages that left after it, `epoch_turn` those of five to ten minutes after the turn."""
     for name, setting in settings(base).items():
         if setting == base or (only is not None and name not in only):
             continue
         seen = Study(setting, seed).look(messages)
-        if name in ("epoch_turn", "restart"):
+        if name == "restart":
             seen = after(seen, base.seconds - WINDOW / 2)
         say(f"{name}: {summary(seen)}")
         yield name, seen

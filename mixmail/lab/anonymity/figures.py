@@ -142,7 +142,7 @@ def _chunk(
     square = np.bincount(line, queries.data.astype(np.float64) ** 2, count).astype(np.float64)
     truth = np.asarray(queries[each, true_packets], dtype=np.float64).ravel()
     senders = np.asarray((queries @ owners).todense(), dtype=np.float64)
-    sender_bits = np.asarray(-(senders * np.log2(np.maximum(senders, 1e-300))).sum(axis=1))
+    sender_bits = np.abs((senders * np.log2(np.maximum(senders, 1e-300))).sum(axis=1))
     true = owner[true_packets]
     other = (true + rng.integers(1, users, count)) % users
     with np.errstate(divide="ignore", invalid="ignore"):

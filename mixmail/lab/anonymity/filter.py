@@ -2,7 +2,7 @@
 
 He knows every crossing of every link, the laws, when each agent sends a query of its own (it leaves between
 two ticks, relayed packets leave at ticks), which packets are loops when they start, at which ticks a pool
-held, and how hostile mixes pair what came in with what went out.
+held, how hostile mixes pair what came in with what went out, and at a turn who draws from which view.
 
 One mix: m_i is the probability that packet i is still inside, h_i that it becomes due at this tick if it has
 not before.  When r packets leave, which ones is a draw of r from independent coins m_i h_i with r heads
@@ -215,10 +215,15 @@ def betrayed(made: Rows, seen: Visits, hostile: NDArray[np.bool_]) -> Rows:
 def posterior(trace: Trace, seen: Visits, made: Rows, targets: Ints) -> sparse.csr_array:
     """(targets x entries): which packet entered its first mix and is the one that ends the visit `targets`
     to its third.  Rows add up to 1."""
-    step = made.relayed[targets]
-    for _ in OUT[2:]:
-        step = step @ made.relayed
-    found = (step @ made.entered).tocsr()
+    if trace.known.all():
+        step = made.relayed[targets]
+        for _ in OUT[2:]:
+            step = step @ made.relayed
+        found = (step @ made.entered).tocsr()
+    else:
+        found = (
+            _drawn_from(0, trace, seen, made, targets) + _drawn_from(1, trace, seen, made, targets)
+        ).tocsr()
     came = np.zeros(found.shape[1])
     known = seen.entry >= 0
     came[seen.entry[known]] = seen.arrive[known]
@@ -226,6 +231,16 @@ def posterior(trace: Trace, seen: Visits, made: Rows, targets: Ints) -> sparse.c
     waited = seen.leave[targets][line] - came[found.indices] - len(OUT) / 2 * trace.setting.params.tick
     found.data = found.data * correction(trace.setting.params, waited)
     return normal(found)
+
+
+def _drawn_from(view: int, trace: Trace, seen: Visits, made: Rows, targets: Ints) -> sparse.csr_array:
+    """The same, not normal, of the ways whose sender drew from `view` and whose mixes are all in it."""
+    inside = sparse.diags_array(trace.known[view][seen.node].astype(np.float32)).tocsr()
+    theirs = sparse.diags_array(np.tile(trace.view == view, 2).astype(np.float32)).tocsr()
+    step = inside[targets] @ made.relayed
+    for _ in OUT[2:]:
+        step = step @ inside @ made.relayed
+    return step @ inside @ made.entered @ theirs
 
 
 def normal(found: sparse.csr_array) -> sparse.csr_array:

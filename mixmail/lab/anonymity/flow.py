@@ -33,8 +33,9 @@ OUT, BACK = (0, 1, 2), (6, 7, 8)
 _COURIER_IN, _PROXY_IN, _COURIER_BACK, _HOME = 3, 4, 5, 9
 HOMES = 0.1
 HEARD = 5.0  # seconds until a restarted node's new keys are known to all
+BEHIND = 600.0  # seconds for which some still use yesterday's view: a round of gossip, or a late clock
 _LATENCY = (0.005, 0.050)
-_SLOT, _ARRIVE, _WAKE, _PACE, _TURN, _RESTART = range(6)
+_SLOT, _ARRIVE, _WAKE, _PACE, _RESTART = range(5)
 _MANY = 2_000  # users beyond which the view's own lists without oneself would take gigabytes
 
 
@@ -48,7 +49,9 @@ class Setting:
     free_routes: bool = False  # any node in any place, not what ships
     poisson_schedule: bool = False  # gaps Exp(slot) in place of slots, not what ships
     active: float = 1.0  # the share of slots that send; below 1: cover off, not what ships
-    turn_at: float | None = None  # seconds after the start at which the epoch turns
+    turn_at: float | None = None  # seconds after the start at which the day, and so the view, turns ...
+    turn_behind: float = 0.1  # ... for all but this share of the users, who follow `BEHIND` seconds later
+    turn_change: float = 0.02  # nodes that only today's view has, and as many that only yesterday's has
     restart_at: float | None = None  # ... and at which `restart_share` of the nodes restart
     restart_share: float = 0.1
     seconds: float = 2_100.0
@@ -58,7 +61,8 @@ class Setting:
 class Trace:
     """What crossed the links; arrays of one length (rows), times in seconds since the start.
 
-    `mixed`: the row brings a relayed packet into a mix that hides it.  `kind` and `owner` are by packet.
+    `mixed`: the row brings a relayed packet into a mix that hides it.  `kind`, `owner` and `view` (from which
+    its way was drawn: 0 yesterday's, 1 today's) are by packet.  `known`: (2 views, nodes), who is in them.
     `held`: (node, tick) at which a pool held back; `restarts`: (time, node).
     """
 
@@ -73,6 +77,8 @@ class Trace:
     mixed: NDArray[np.bool_]
     kind: NDArray[np.int8]
     owner: NDArray[np.int32]
+    view: NDArray[np.int8]
+    known: NDArray[np.bool_]
     held: set[tuple[int, int]] = field(default_factory=set)
     restarts: list[tuple[float, int]] = field(default_factory=list)
 
@@ -98,6 +104,7 @@ class Flow:
         self.start = NOON
         if setting.turn_at is not None:
             self.start = (NOON // DAY + 1) * DAY - setting.turn_at
+        self._draw_views()
         pool, limits, users = STRATEGIES[setting.strategy], NODE_LIMITS, range(setting.users)
         self.pools: list[tuple[Strategy[Any], Strategy[Any], Strategy[Any]]] = [
             (
@@ -110,7 +117,7 @@ class Flow:
         self.wakes = [float("inf")] * setting.users
         self.schedules = [SendSchedule(self.params, self.rng, self.start) for _ in users]
         self.packets: dict[int, _Packet] = {}
-        self.kinds, self.owners = array("b"), array("i")
+        self.kinds, self.owners, self.drawn_from = array("b"), array("i"), array("b")
         self.times = {name: array("d") for name in ("sent", "received")}
         self.rows = {name: array("i") for name in ("src", "dst", "packet", "hop", "mixed")}
         self.heap: list[tuple[float, int, int, int, int]] = []
@@ -128,11 +135,9 @@ class Flow:
                 first = self.start + self.rng.exponential(params.slot)
             self._at(first, _SLOT, user)
             self._at(self._pace(self.start, self.rng.uniform()), _PACE, user)
-        if setting.turn_at is not None:
-            self._at(self.start + setting.turn_at, _TURN)
         if setting.restart_at is not None:
             self._at(self.start + setting.restart_at, _RESTART)
-        calls = (self._slot, self._arrive, self._wake, self._loop_pace, self._turn, self._restart)
+        calls = (self._slot, self._arrive, self._wake, self._loop_pace, self._restart)
         end, heap = self.start + setting.seconds, self.heap
         while heap and heap[0][0] <= end:
             now, _, what, first_of, second = heapq.heappop(heap)
@@ -154,9 +159,32 @@ class Flow:
             table["mixed"].astype(np.bool_),
             np.array(self.kinds, dtype=np.int8),
             np.array(self.owners, dtype=np.int32),
+            np.array(self.drawn_from, dtype=np.int8),
+            self.known,
             self.held,
             self.restarts,
         )
+
+    def _draw_views(self) -> None:
+        """Who is in yesterday's view and who in today's, and who keeps yesterday's a while longer."""
+        setting, users = self.setting, self.setting.users
+        self.known = np.ones((2, users), dtype=np.bool_)
+        self.views = (self.world.view, self.world.view)
+        self.behind: frozenset[int] = frozenset()
+        if setting.turn_at is None:
+            return
+        change = round(users * setting.turn_change)
+        changed = self.rng.sample(range(users), 2 * change)
+        self.known[0, changed[:change]] = self.known[1, changed[change:]] = False
+        self.views = (self.world.part(self.known[0]), self.world.part(self.known[1]))
+        self.behind = frozenset(self.rng.sample(range(users), round(users * setting.turn_behind)))
+
+    def _view(self, user: int, now: float) -> int:
+        """0: yesterday's view, 1: today's."""
+        if self.setting.turn_at is None:
+            return 1
+        late = BEHIND if user in self.behind else 0.0
+        return int(now >= self.start + self.setting.turn_at + late)
 
     def _at(self, when: float, what: int, first: int = 0, second: int = 0) -> None:
         self.serial += 1
@@ -187,7 +215,7 @@ class Flow:
         while True:
             # Very many users share one asker and draw again when they meet themselves: the same law.
             asker = own if users <= _MANY else bytes(32)
-            route = draw_route(self.world.view, asker, now, rng)
+            route = draw_route(self.views[self._view(user, now)], asker, now, rng)
             nodes = [*route.out, route.courier, route.proxy, route.courier, *route.back]
             numbers = [number[node.node_id] for node in nodes]
             if user not in numbers:
@@ -205,6 +233,7 @@ class Flow:
         packet = len(self.kinds)
         self.kinds.append(kind)
         self.owners.append(owner)
+        self.drawn_from.append(self._view(owner, now))
         self.packets[packet] = _Packet(way, waits, frozenset(mixed), kind, now)
         self._send(owner, packet, 0, now)
 
@@ -276,16 +305,13 @@ class Flow:
         self._loop(node, now)
 
     def _loop(self, node: int, now: float) -> None:
-        view, own = self.world.view, self.world.ids[node]
+        view, own = self.views[self._view(node, now)], self.world.ids[node]
         way = draw_loop(view, own, now, self.rng)
         layer = None if self.setting.free_routes else view.layer_of(own, now)
         # The node in a courier's place is told from a mix by the layers on both sides of it.
         told = None if layer is None else len(way) - 1 - layer
         mixed = tuple(hop for hop in range(len(way)) if hop != told)
         self._new(node, (*(self.world.numbers[item.node_id] for item in way), node), mixed, LOOP, now)
-
-    def _turn(self, now: float, _: int, __: int) -> None:
-        self.world.publish(now)
 
     def _restart(self, now: float, _: int, __: int) -> None:
         for node in range(self.setting.users):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mixmail.crypto import ed25519, hashing, kem
 from mixmail.directory import descriptor, puzzle
 from mixmail.directory.view import Checks, View
@@ -27,9 +30,9 @@ class World:
         keys = [kem.PrivateKey.from_seed(bytes([number]) * 32).public for number in range(6)]
         self._mix, self._proxy = keys[: GEOMETRY.published_epochs], keys[GEOMETRY.published_epochs :]
         self.view = View(self.network, Checks())
-        self.publish(NOON)
+        self._publish(NOON)
 
-    def publish(self, now: float) -> None:
+    def _publish(self, now: float) -> None:
         """Every node's descriptor of the day of `now` comes into the view."""
         epoch = descriptor.epoch_of(self.params, now)
         for seed, node_id in zip(self.seeds, self.ids, strict=True):
@@ -49,3 +52,11 @@ class World:
                 proof=proof,
             )
             self.view.add(made, now)
+
+    def part(self, known: NDArray[np.bool_]) -> View:
+        """The view of somebody who knows only these nodes (by number)."""
+        view = View(self.network, self.view.checks)
+        for item in self.view.all():
+            if known[self.numbers[item.node_id]]:
+                view.add(item, NOON)
+        return view
