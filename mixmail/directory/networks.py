@@ -7,8 +7,9 @@ calls global has changed between releases of Python.
 from __future__ import annotations
 
 import ipaddress
-import re
 from functools import lru_cache
+
+from mixmail.directory.endpoint import tcp_endpoint
 
 ALONE = b""  # shares its network with nobody
 _LOCAL_V4 = tuple(
@@ -21,20 +22,15 @@ _LOCAL_V4 = tuple(
 )
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
 _EXAMPLES_V6 = ipaddress.IPv6Network("2001:db8::/32")
-_FIELD_END = re.compile(r"(?<!\\):")  # a colon inside a field has a backslash before it
 
 
 @lru_cache(maxsize=65536)
 def network_of(endpoint: str) -> bytes:
-    """2 bytes for IPv4, 4 for IPv6; ALONE for names, Tor, I2P and addresses without global scope."""
-    kind, *fields = _FIELD_END.split(endpoint)
-    if kind not in ("tcp", "tcp6") or not fields:
+    """2 bytes for IPv4, 4 for IPv6; ALONE for addresses without global scope and all other endpoints."""
+    found = tcp_endpoint(endpoint)
+    if found is None:
         return ALONE
-    host = next((item[5:] for item in fields if item.startswith("host=")), fields[0])
-    try:
-        address = ipaddress.ip_address(host.replace("\\:", ":").strip("[]"))
-    except ValueError:  # a name, not an address
-        return ALONE
+    address = found[0]
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if isinstance(address, ipaddress.IPv4Address):

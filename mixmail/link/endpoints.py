@@ -6,17 +6,11 @@ process for the string that says so.  So only the forms below are ever handed to
 
 from __future__ import annotations
 
-import ipaddress
-import re
-
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import IReactorCore, IStreamClientEndpoint, IStreamServerEndpoint
 
+from mixmail.directory.endpoint import tcp_endpoint
 from mixmail.errors import RemoteProtocolError, UserError
-
-LONGEST = 300
-# A colon inside an IPv6 address is written "\:", as everywhere in endpoint strings.
-_TCP_CLIENT = re.compile(r"tcp:host=((?:[0-9A-Za-z.-]|\\:)+):port=([0-9]{1,5})")
 
 
 def client_endpoint(reactor: IReactorCore, text: str) -> IStreamClientEndpoint:
@@ -24,13 +18,8 @@ def client_endpoint(reactor: IReactorCore, text: str) -> IStreamClientEndpoint:
 
     A number and no name: looking a name up would tell a name server whom we talk to.
     """
-    match = _TCP_CLIENT.fullmatch(text) if len(text) <= LONGEST else None
-    if match is None or not 1 <= int(match[2]) <= 0xFFFF:
-        raise RemoteProtocolError("endpoint of an unknown form")
-    try:
-        ipaddress.ip_address(match[1].replace("\\:", ":"))
-    except ValueError as error:
-        raise RemoteProtocolError("an endpoint needs an IP address, not a name") from error
+    if tcp_endpoint(text) is None:
+        raise RemoteProtocolError("endpoint of an unknown form, or with a name and no IP address")
     endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
     return endpoint
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
 
+from mixmail.directory.endpoint import tcp_endpoint
 from mixmail.directory.networks import ALONE, network_of
+from mixmail.errors import RemoteProtocolError
+from mixmail.link.endpoints import client_endpoint
+
+VECTORS = Path(__file__).parent.parent / "vectors" / "networks.json"
 
 
 @pytest.mark.parametrize(
     ("endpoint", "network"),
     [
         ("tcp:host=8.9.10.11:port=4711", b"\x08\x09"),
-        ("tcp:8.9.200.1:4711", b"\x08\x09"),
-        ("tcp:port=4711:host=8.9.10.11", b"\x08\x09"),
+        ("tcp:8.9.200.1:4711", ALONE),  # nobody calls such forms
+        ("tcp:port=4711:host=8.9.10.11", ALONE),
+        ("tcp:host=8.9.10.11:host=8.8.1.1:port=4711", ALONE),
         (r"tcp:host=2a01\:4f8\:\:1:port=1", bytes.fromhex("2a0104f8")),
         (r"tcp:host=\:\:ffff\:8.9.10.11:port=1", b"\x08\x09"),
         ("tcp:127.0.0.1:4711", ALONE),
@@ -31,6 +44,27 @@ from mixmail.directory.networks import ALONE, network_of
 )
 def test_networks(endpoint: str, network: bytes) -> None:
     assert network_of(endpoint) == network
+
+
+def test_the_vectors_of_networks_hold() -> None:
+    entries = json.loads(VECTORS.read_text())["endpoints"]
+    assert len(entries) > 80
+    assert [network_of(entry["endpoint"]).hex() for entry in entries] == [
+        entry["network"] for entry in entries
+    ]
+
+
+def test_what_is_called_and_what_counts_is_the_same_address() -> None:
+    reactor: Any = MemoryReactorClock()
+    for entry in json.loads(VECTORS.read_text())["endpoints"]:
+        found = tcp_endpoint(entry["endpoint"])
+        if found is None:
+            with pytest.raises(RemoteProtocolError):
+                client_endpoint(reactor, entry["endpoint"])
+            continue
+        client_endpoint(reactor, entry["endpoint"]).connect(Factory())
+        host, port, *_ = reactor.tcpClients.pop()
+        assert (ipaddress.ip_address(host), port) == found
 
 
 @given(
