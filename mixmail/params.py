@@ -165,7 +165,10 @@ class NetworkParameters:
     cold_weight: float = 1 / 512
     cold_max: int = 100
     inbox_weight: float = 1 / 32
-    old_inbox_weight: float = 1 / 64
+    old_inbox_weight: float = 1 / 64  # the queue before the newest one
+    handover_weight: float = 1 / 64  # added to it for `inbox_handover` seconds after the newest was opened
+    inbox_handover: float = 7_200.0
+    older_inbox_weight: float = 1 / 64  # all others together
     cover_streams: int = 8
     cover_step: float = float(DAY)
     next_index_poll: float = 1 / 4

@@ -67,7 +67,8 @@ class Fetcher:
             self._state.sessions.values(),
             key=lambda session: (session.state == "unanswered", -session.last_traffic),
         )
-        draw = self._context.rng.uniform()
+        rng = self._context.rng
+        draw = rng.uniform()
         position = 0
         for weight, most, age in (
             (params.hot_weight, params.hot_max, params.hot_age),
@@ -85,14 +86,20 @@ class Fetcher:
                     return self._read_session(session, polled=True)
         people = [person for person in self._state.people.values() if person.inboxes]
         if people:
-            person = self._context.rng.choice(people)
-            draw -= params.inbox_weight
-            if draw < 0:
-                return self._read_inbox(person, person.inboxes[-1], now)
-            draw -= params.old_inbox_weight
-            if draw < 0 and len(person.inboxes) > 1:
-                return self._read_inbox(person, self._context.rng.choice(person.inboxes[:-1]), now)
+            person = rng.choice(people)
+            for share, inboxes in self._inbox_weights(person, now):
+                draw -= share
+                if draw < 0:
+                    return self._read_inbox(person, rng.choice(inboxes), now) if inboxes else None
         return None
+
+    def _inbox_weights(self, person: Person, now: float) -> list[tuple[float, list[Inbox]]]:
+        """Weights of polls, each with the queues that share it."""
+        params, (*old, newest) = self._context.params, person.inboxes
+        before = params.old_inbox_weight
+        if now < newest.opened + params.inbox_handover:
+            before += params.handover_weight  # strangers who read the profile before the change write there
+        return [(params.inbox_weight, [newest]), (before, old[-1:]), (params.older_inbox_weight, old[:-1])]
 
     def follow(self, now: float) -> Task | None:
         """A READ that an earlier answer asked for: a backlog, or a profile to look up."""

@@ -41,13 +41,17 @@ class Person:
 
 @dataclass(slots=True)
 class Inbox:
-    """One owner-read queue for strangers: its salt, the day it was opened, the reading cursor."""
+    """One owner-read queue for strangers: its salt, the day it was opened, the reading cursor.
+
+    `opened`: the moment, if it was in this life of the agent.
+    """
 
     identity: str
     salt: bytes
     day: int
     cursor: bytes = bytes(32)
     missed: bool = False
+    opened: float = field(default=float("-inf"), compare=False)
 
     def row(self) -> Row:
         """The row of table `inboxes`."""

@@ -88,7 +88,7 @@ class People:
             del person.prekeys[old]
             changes.append(Delete("prekeys", {"identity": person.id, "week": old}))
         if not person.inboxes or person.inboxes[-1].day != today:
-            inbox = Inbox(person.id, self._context.rng.bytes(16), today)
+            inbox = Inbox(person.id, self._context.rng.bytes(16), today, opened=now)
             person.inboxes.append(inbox)
             changes.append(Put("inboxes", inbox.row()))
         while person.inboxes[0].day < today - params.mail_class - params.prekey_days:

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixmail.agent.commands import AddContact, SendMail
-from mixmail.agent.model import Session
+from mixmail.agent.model import Inbox, Session
 from mixmail.agent.schedule import SendSchedule, SlotKind
 from mixmail.boxes.capability import WriteCap
 from mixmail.boxes.query import QueryOp
-from mixmail.params import CHAT, DEMO, MAIL, NODE_LIMITS, NetworkParameters
+from mixmail.mail.inbox import inbox_owner
+from mixmail.params import CHAT, DEMO, MAIL, NODE_LIMITS, NetworkParameters, day_of
 from mixmail.testing import SeededRandomness
 
 
@@ -138,6 +139,34 @@ def polls(desk: Desk, sessions: list[Session], seed: int) -> Counter[str]:
         else:
             drawn[names[task.field(bytes(32))[:32]]] += 1
     return drawn
+
+
+def test_the_queue_before_the_newest_is_read_as_often_for_two_hours_and_the_older_ones_share_a_weight() -> (
+    None
+):
+    law = dataclasses.replace(PARAMS, inbox_weight=1 / 4, old_inbox_weight=1 / 8, handover_weight=1 / 8)
+    law = dataclasses.replace(law, older_inbox_weight=1 / 8)
+    desk = Desk(Homes(), "alice", params=law)
+    (person,) = desk.agent.state.people.values()
+    today = day_of(desk.now)
+    opened = desk.now - law.inbox_handover
+    person.inboxes = [Inbox(person.id, bytes([n]) * 16, today - 4 + n, opened=opened + n) for n in range(5)]
+    places = {inbox_owner(person.identity, inbox.salt).public: n for n, inbox in enumerate(person.inboxes)}
+    desk.agent._context.rng._random.seed(1)  # type: ignore[attr-defined]
+
+    def shares(now: float) -> list[int]:
+        drawn: Counter[int] = Counter()
+        for _ in range(POLLS):
+            task = desk.agent._fetcher.poll(now)
+            if task is not None:
+                assert task.op is QueryOp.QUEUE_READ
+                drawn[places[task.field(bytes(32))[:32]]] += 1
+        return [*(drawn[n] for n in range(5)), POLLS - drawn.total()]
+
+    within = [1 / 24, 1 / 24, 1 / 24, 1 / 4, 1 / 4, 3 / 8]
+    assert chi_square(shares(opened + 3.0 + law.inbox_handover), within) < 20.5
+    after = [1 / 24, 1 / 24, 1 / 24, 1 / 8, 1 / 4, 1 / 2]
+    assert chi_square(shares(opened + 4.0 + law.inbox_handover), after) < 20.5
 
 
 def test_polls_are_drawn_by_fixed_weights_and_no_contact_feels_another() -> None:
