@@ -51,7 +51,7 @@ class Inbox:
     day: int
     cursor: bytes = bytes(32)
     missed: bool = False
-    opened: float = field(default=float("-inf"), compare=False)
+    opened: float = float("-inf")
 
     def row(self) -> Row:
         """The row of table `inboxes`."""

@@ -19,7 +19,7 @@ LONG = "".join(f"a long mail, line {number}\n" for number in range(1_500))  # th
 # What an agent may forget with its memory: it is asked for or drawn again.
 FORGOTTEN = {
     "Contact": ("asked",),
-    "Inbox": ("cursor", "missed"),
+    "Inbox": ("cursor", "missed", "opened"),
     "Session": ("missed", "ahead"),
     "OutgoingPart": ("in_flight",),
 }
