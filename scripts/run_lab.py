@@ -7,25 +7,25 @@ to standard error.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mixmail.errors import MixmailError, UserError
-from mixmail.lab import blocking, losses, midnight, traffic, wire
-from mixmail.lab.anonymity import contact_lab, disclosure
-from mixmail.lab.anonymity import lab as anonymity
 from mixmail.lab.report import Lab, Report
 
-LABS: list[Lab] = [
-    anonymity.LAB,
-    blocking.LAB,
-    traffic.LAB,
-    losses.LAB,
-    wire.LAB,
-    midnight.LAB,
-    contact_lab.LAB,
-    disclosure.LAB,
-]
+LABS = {
+    "anonymity": "mixmail.lab.anonymity.lab",
+    "blocking": "mixmail.lab.blocking",
+    "traffic": "mixmail.lab.traffic",
+    "losses": "mixmail.lab.losses",
+    "wire": "mixmail.lab.wire",
+    "midnight": "mixmail.lab.midnight",
+    "contact": "mixmail.lab.anonymity.contact_lab",
+    "disclosure": "mixmail.lab.anonymity.disclosure",
+}
+EXTRA = {"distributed", "matplotlib", "numpy", "scipy"}  # the extra `lab` brings them; not all labs need them
 
 
 def say(text: str) -> None:
@@ -33,14 +33,35 @@ def say(text: str) -> None:
     print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of all labs."""
+def load(name: str) -> Lab:
+    """The lab of that name; UserError when a library is missing that it needs."""
+    try:
+        lab: Lab = importlib.import_module(LABS[name]).LAB
+    except ModuleNotFoundError as error:
+        raise missing(name, error) from error
+    return lab
+
+
+def missing(name: str, error: ModuleNotFoundError) -> Exception:
+    """What to say about a module that is not there."""
+    library = (error.name or "").split(".")[0]
+    if library not in EXTRA:
+        return error
+    return UserError(
+        f"The lab {name} needs {library}, which is not installed: install the extra `lab` "
+        "(scripts/setup test does).",
+        code="extra",
+    )
+
+
+def parser(labs: Sequence[Lab]) -> argparse.ArgumentParser:
+    """The options of `labs`."""
     made = argparse.ArgumentParser(
         prog="scripts/lab",
         description="Measure on a virtual network. The last line of standard output is JSON.",
     )
     kinds = made.add_subparsers(dest="name", required=True, metavar="NAME")
-    for lab in LABS:
+    for lab in labs:
         one = kinds.add_parser(lab.name, help=lab.summary, description=lab.summary)
         one.add_argument("--seed", type=int, default=1, help="replays a run (1)")
         one.add_argument("--json", action="store_true", help="only the JSON line on standard output")
@@ -57,10 +78,18 @@ def show(report: Report) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    options = parser().parse_args(arguments)
-    lab = next(lab for lab in LABS if lab.name == options.name)
+    named = [name for name in arguments[:1] if name in LABS]
     try:
+        labs = [load(name) for name in named or LABS]  # only what is needed: numpy takes its time
+        options = parser(labs).parse_args(arguments)
+        lab = next(lab for lab in labs if lab.name == options.name)
         report = lab.run(options, say)
+    except ModuleNotFoundError as error:
+        reason = missing(arguments[0], error)
+        if reason is error:
+            raise
+        say(str(reason))
+        return 1
     except UserError as error:
         say(str(error))
         return 1

@@ -4,14 +4,12 @@ what happens without delays or cover."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from mixmail.params import MAIL, NetworkParameters
 
-from ..report import Say
-from .figures import WINDOW, Seen, Study
+from .figures import WINDOW, Seen
 from .flow import Setting
 
 HOSTILE = (0.1, 0.2, 0.3)
@@ -36,21 +34,6 @@ def settings(base: Setting) -> dict[str, Setting]:
         "no_delay": dataclasses.replace(base, params=NO_DELAY),
         "cover_off": dataclasses.replace(base, active=COVER_OFF),
     }
-
-
-def compare(
-    base: Setting, seed: int, messages: int, say: Say, only: Collection[str] | None = None
-) -> Iterator[tuple[str, Seen]]:
-    """(name, what the observer knows) for each setting (of `only`) that differs from `base`; `restart` gives
-    the messages that left after it, `epoch_turn` those of five to ten minutes after the turn."""
-    for name, setting in settings(base).items():
-        if setting == base or (only is not None and name not in only):
-            continue
-        seen = Study(setting, seed).look(messages)
-        if name == "restart":
-            seen = after(seen, base.seconds - WINDOW / 2)
-        say(f"{name}: {summary(seen)}")
-        yield name, seen
 
 
 def after(seen: Seen, moment: float) -> Seen:

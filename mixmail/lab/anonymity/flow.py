@@ -34,7 +34,7 @@ _COURIER_IN, _PROXY_IN, _COURIER_BACK, _HOME = 3, 4, 5, 9
 HOMES = 0.1
 HEARD = 5.0  # seconds until a restarted node's new keys are known to all
 BEHIND = 600.0  # seconds for which some still use yesterday's view: a round of gossip, or a late clock
-_LATENCY = (0.005, 0.050)
+LATENCY = (0.005, 0.050)
 _SLOT, _ARRIVE, _WAKE, _PACE, _RESTART = range(5)
 _MANY = 2_000  # users beyond which the view's own lists without oneself would take gigabytes
 
@@ -239,7 +239,7 @@ class Flow:
 
     def _send(self, src: int, packet: int, hop: int, now: float) -> None:
         info, rows = self.packets[packet], self.rows
-        received = now + _LATENCY[0] + (_LATENCY[1] - _LATENCY[0]) * self.rng.uniform()
+        received = now + LATENCY[0] + (LATENCY[1] - LATENCY[0]) * self.rng.uniform()
         info.row = len(rows["src"])
         self.times["sent"].append(now)
         self.times["received"].append(received)

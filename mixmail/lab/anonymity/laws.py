@@ -25,7 +25,11 @@ def survival(params: NetworkParameters, age: Floats) -> Floats:
         return np.where(age > 0, 0.0, 1.0)
     if params.delay_law == "spacings":
         total = params.delay_sum * params.mean_delay
-        return np.asarray(np.maximum(1.0 - age / total, 0.0) ** (QUERY_DELAYS - 1), dtype=np.float64)
+        one = np.maximum(1.0 - age / total, 0.0)
+        power = one.copy()
+        for _ in range(QUERY_DELAYS - 2):  # many times faster than the operator **
+            power *= one
+        return power
     cut = np.exp(-params.delay_cut)
     left = (np.exp(-age / params.mean_delay) - cut) / (1.0 - cut)
     return np.asarray(np.maximum(left, 0.0), dtype=np.float64)
