@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Write tests/vectors/boxes.json: what a reader of docs/protocol/boxes.md and store.md checks itself with.
 
-Usage: python scripts/make_vectors_boxes.py [FILE]
-
 Everything follows from fixed seeds but the sealed queries, because HPKE draws its own randomness:
 those that are in the file already stay as long as they open to the right query.  So a second run
 changes nothing unless the protocol did.
@@ -10,6 +8,7 @@ changes nothing unless the protocol did.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import json
@@ -427,7 +426,10 @@ def vectors(known: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "tests" / "vectors" / "boxes.json"
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = ROOT / "tests" / "vectors" / "boxes.json"
+    parser.add_argument("file", nargs="?", type=Path, default=default, metavar="FILE")
+    path: Path = parser.parse_args().file
     known = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps(vectors(known), indent=1) + "\n")
 

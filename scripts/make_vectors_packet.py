@@ -2,16 +2,13 @@
 """Write tests/vectors/packet.json and packet_more.json: what a reader written from docs/protocol/packet.md
 checks itself with.
 
-Usage: python scripts/make_vectors_packet.py [--more-only] [FOLDER]
-
-`--more-only` leaves packet.json as it is and takes its packets.
-
 The KEM draws its own randomness, so every run gives other vectors; all of them are right.  Run it
 again only when the protocol changes, and say so in docs/protocol/packet.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sys
@@ -339,11 +336,14 @@ def write(target: Path, document: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
-    more_only = "--more-only" in arguments
-    folders = [Path(word) for word in arguments if not word.startswith("-")]
-    folder = folders[0] if folders else ROOT / "tests" / "vectors"
-    if more_only:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "tests" / "vectors", metavar="FOLDER")
+    parser.add_argument(
+        "--more-only", action="store_true", help="leave packet.json as it is and take its packets"
+    )
+    options = parser.parse_args()
+    folder: Path = options.folder
+    if options.more_only:
         packets = json.loads((folder / "packet.json").read_text())["packets"]
     else:
         packets = [packet_json(count, CommandKind.DELIVER) for count in range(1, GEOMETRY.max_hops + 1)]

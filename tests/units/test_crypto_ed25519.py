@@ -9,28 +9,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
+from low_order import FORGED, IDENTITY, SMALL_ORDER, L, P, is_forged_by
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
 from mixmail.crypto import ed25519
 from mixmail.errors import LocalProtocolError, RemoteProtocolError
 
-P = 2**255 - 19
-L = 2**252 + 27742317777372353535851937790883648493
-IDENTITY = (1).to_bytes(32, "little")
-_Y8 = int.from_bytes(
-    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
-)
 _SIGN = 2**255
-# y coordinates of the eight points of order 1, 2, 4 and 8, and the encodings above p or with a stray sign
-LOW_ORDER = [
-    value.to_bytes(32, "little")
-    for value in (
-        *(1, P - 1, 0, _SIGN),
-        *(_Y8, _Y8 + _SIGN, P - _Y8, P - _Y8 + _SIGN),
-        *(1 + _SIGN, P - 1 + _SIGN, P, P + _SIGN, P + 1, P + 1 + _SIGN),
-    )
-]
 
 
 def test_rfc_8032_first_vector() -> None:
@@ -73,18 +59,20 @@ def test_scalars_and_points_agree() -> None:
 
 
 def test_the_list_of_low_order_points_is_one() -> None:
-    # 8 · point = identity for each: checked with curve arithmetic on the y coordinate alone
+    # order · point = identity for each: checked with curve arithmetic on the y coordinate alone
     d = -121665 * pow(121666, -1, P) % P
-    for raw in LOW_ORDER:
+    for raw, order in SMALL_ORDER.items():
         y = int.from_bytes(raw, "little") % _SIGN % P
-        for _ in range(3):
+        doublings = 0
+        while y != 1:
             x2 = (y * y - 1) * pow(d * y * y + 1, -1, P) % P
             y = (y * y + x2) * pow(1 - d * x2 * y * y, -1, P) % P
-        assert y == 1, raw.hex()
-    assert len(set(LOW_ORDER)) == 14
+            doublings += 1
+        assert 2**doublings == order, raw.hex()
+    assert len(SMALL_ORDER) == 14
 
 
-@pytest.mark.parametrize("point", LOW_ORDER, ids=lambda point: point.hex()[:8] + point.hex()[-2:])
+@pytest.mark.parametrize("point", SMALL_ORDER, ids=lambda point: point.hex()[:8] + point.hex()[-2:])
 def test_every_low_order_point_is_refused(point: bytes) -> None:
     assert not ed25519.is_valid_point(point)
     with pytest.raises(RemoteProtocolError):
@@ -93,13 +81,20 @@ def test_every_low_order_point_is_refused(point: bytes) -> None:
         assert not ed25519.verify(point, b"any message", commitment + bytes(32))
 
 
-def test_identity_key_forges_in_openssl_but_not_here() -> None:
-    forged = IDENTITY + bytes(32)
+def test_low_order_keys_forge_in_openssl_but_not_here() -> None:
     try:
-        Ed25519PublicKey.from_public_bytes(IDENTITY).verify(forged, b"m")
+        Ed25519PublicKey.from_public_bytes(IDENTITY).verify(FORGED, b"m")
     except InvalidSignature:
         pytest.skip("this OpenSSL refuses the identity too")
-    assert not ed25519.verify(IDENTITY, b"m", forged)
+    assert not ed25519.verify(IDENTITY, b"m", FORGED)
+    for point in SMALL_ORDER:  # the rule by which other tests choose their messages
+        for message in (bytes([number]) for number in range(32)):
+            taken = True
+            try:
+                Ed25519PublicKey.from_public_bytes(point).verify(FORGED, message)
+            except InvalidSignature:
+                taken = False
+            assert taken == is_forged_by(point, message), (point.hex(), message)
 
 
 def test_key_with_a_part_of_order_two_is_refused_though_libsodium_verifies_it() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from low_order import LOW_ORDER
+from low_order import FORGED, SMALL_ORDER, is_forged_by
 from node_world import NOON, PARAMS, TODAY
 
 from mixmail.boxes import capability, stamp
 from mixmail.boxes.blinding import OwnerKey
 from mixmail.boxes.capability import WriteCap
 from mixmail.boxes.query import QueryOp, QueueRequest, hour_of
-from mixmail.boxes.record import EMPTY_FIELD, FIRST, Record, key_field, queue_entry
+from mixmail.boxes.record import EMPTY_FIELD, FIRST, ZERO_STAMP, Record, RecordType, key_field, queue_entry
 from mixmail.boxes.status import Status
 from mixmail.effects import Effect, Emit, Frame, Offload, Send
 from mixmail.errors import RemoteProtocolError
@@ -110,16 +110,6 @@ def test_a_record_that_breaks_a_rule_is_not_stored(record: Record, status: Statu
     assert home.store.count()["records"] == 0  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("point", LOW_ORDER, ids=lambda point: point.hex()[:8])
-def test_a_key_of_low_order_owns_nothing(point: bytes) -> None:
-    """With R the identity and S zero, a check that only does the sums takes any text by such a key."""
-    home, forged = Home(), bytes([1]) + bytes(63)
-    for made in (a_box(), capability.entomb(CAP, a_box(), RNG)):
-        record = dataclasses.replace(made, key=point, signature=forged)
-        assert home.ask(QueryOp.WRITE, record.pack()) == HomeReply(Status.BAD_SIGNATURE, 0, EMPTY_FIELD)
-    assert home.store.count()["records"] == 0  # type: ignore[attr-defined]
-
-
 def test_stamps_are_checked_elsewhere_and_only_when_the_record_is_not_here() -> None:
     home, box = Home(STRICT), a_box()
     assert home.ask(QueryOp.WRITE, box.pack()).status is Status.BAD_STAMP
@@ -203,6 +193,41 @@ def test_an_expired_entry_does_not_hide_those_behind_it() -> None:
     home.now += 8 * 86_400
     field = request(QueryOp.QUEUE_READ, FIRST, hour=hour_of(home.now))
     assert Record.parse(home.ask(QueryOp.QUEUE_READ, field).field) == second
+
+
+# keys that anybody could sign with
+
+
+@pytest.mark.parametrize("kind", [RecordType.BOX, RecordType.TOMBSTONE, RecordType.MUTABLE])
+@pytest.mark.parametrize("point", SMALL_ORDER, ids=lambda point: point.hex()[:8] + point.hex()[-2:])
+def test_a_small_order_key_signs_no_record_though_its_sums_are_right(point: bytes, kind: RecordType) -> None:
+    home = Home()
+    c = bytes(GEOMETRY.box_ct)
+    made = (
+        Record(point, FORGED, kind, klass, day, 0, ZERO_STAMP, c)
+        for klass in PARAMS.classes_days
+        for day in range(TODAY - klass, TODAY + 2)
+    )
+    record = next(one for one in made if is_forged_by(point, one.signed_message()))
+    assert home.ask(QueryOp.WRITE, record.pack()) == HomeReply(Status.BAD_SIGNATURE, 0, EMPTY_FIELD)
+    assert home.lanes == []
+
+
+@pytest.mark.parametrize("op", [QueryOp.QUEUE_READ, QueryOp.QUEUE_DELETE])
+@pytest.mark.parametrize("point", SMALL_ORDER, ids=lambda point: point.hex()[:8] + point.hex()[-2:])
+def test_a_small_order_key_has_no_queue_though_its_sums_are_right(point: bytes, op: QueryOp) -> None:
+    home, hour = Home(), hour_of(NOON)
+    entry = queue_entry(point, 30, TODAY, bytes(GEOMETRY.box_ct))
+    assert home.ask(QueryOp.QUEUE_ADD, entry.pack()).status is Status.BAD_SIGNATURE
+    places = (bytes([number]) * 32 for number in range(256))
+
+    def signed(after: bytes) -> bytes:
+        return b"mm1-queue" + bytes([op]) + point + after + bytes(32) + hour.to_bytes(4, "little")
+
+    after = next(place for place in places if is_forged_by(point, signed(place)))
+    field = QueueRequest(point, after, hour, FORGED, bytes(32)).to_field()
+    assert home.ask(op, field) == HomeReply(Status.BAD_SIGNATURE, 0, EMPTY_FIELD)
+    assert home.lanes == []
 
 
 # what is not a query, too much at once, and a failing disk
