@@ -86,6 +86,15 @@ class MemoryStore:
             del self._queues[record.key]
         return status
 
+    def queue_knows(self, record: Record, today: int) -> bool:
+        if record.expired(today):
+            return False
+        entry_id = record.entry_id
+        if self._deleted.get((record.key, entry_id), today - 1) >= today:
+            return True
+        _, old = self._queues.get(record.key, {}).get(entry_id, (b"", None))
+        return old is not None and not old.expired(today) and decide_entry(old, record) is Status.OK
+
     def queue_list(self, key: bytes, after: bytes, limit: int) -> list[Record]:
         queue = self._queues.get(key, {})
         following = sorted((pair for pair in queue.values() if pair[0] > after), key=lambda pair: pair[0])

@@ -50,6 +50,9 @@ class RecordStore(Protocol):
         STORED in the place of the other.  FULL if the entry would be the one to give way.
         """
 
+    def queue_knows(self, record: Record, today: int) -> bool:
+        """Whether `queue_add` would answer OK: this entry's id is there with no fewer bits, or deleted."""
+
     def queue_list(self, key: bytes, after: bytes, limit: int) -> list[Record]:
         """At most `limit` entries whose position is greater than `after`, in order of position.
 

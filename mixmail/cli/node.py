@@ -91,6 +91,10 @@ async def status(client: Client, as_json: bool) -> None:
         ("your packets", f"{now.waiting} waiting"),
         ("mix", f"{now.pool} held, {now.packets_relayed} relayed"),
         ("store", f"{now.stored_records} records"),
+        (
+            "stamps",
+            f"{now.stamps_checked} checked, {now.stamps_bad} bad, {now.stamps_put_off} put off",
+        ),
         ("queries", f"{now.queries_sent} sent, {now.queries_answered} answered, {now.queries_lost} lost"),
         ("up", f"{now.uptime_s / 3600:.1f} h"),
     ]

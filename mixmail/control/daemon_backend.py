@@ -104,6 +104,9 @@ class DaemonBackend:
             warnings=daemon.warnings(),
             stored_records=stored,
             delivery_s=delivery_estimate(parameters),
+            stamps_checked=daemon.node.stats["replica.stamps_checked"],
+            stamps_bad=daemon.node.stats["replica.bad_stamp"],
+            stamps_put_off=daemon.node.stats["replica.stamps_put_off"],
             lossy_nodes=[_lossy(one) for one in daemon.agent.losses.named() if one.node_id in here],
         )
 

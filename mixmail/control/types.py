@@ -72,6 +72,8 @@ class Status(Shape, frozen=True, kw_only=True):
     `small_network`: at most so many people are on it, None where there are 50 nodes or more.
     `waiting`: the user's packets that have not left.  `pool`: other people's packets held by the mix.
     `delivery_s`: the mean time from send to shown, if the daemon knows it.  `lossy_nodes`: the worst first.
+    `stamps_…`: proofs of work of records that came to this node's store, since its start; put off: beyond
+    the budget.
     """
 
     peers: int
@@ -94,6 +96,9 @@ class Status(Shape, frozen=True, kw_only=True):
     stored_records: int
     delivery_s: float | None = None
     lossy_nodes: list[LossyNode] = []
+    stamps_checked: int = 0
+    stamps_bad: int = 0
+    stamps_put_off: int = 0
 
 
 # people

@@ -4,7 +4,8 @@ It sees keys, records and proxies, never who asks.  Rules (docs/protocol/store.m
 - order of checks: size and layout, day, class, signature, then the work of the stamp;
 - cheap checks at once, Argon2id and the store as `Offload`, at most `NODE_LIMITS.jobs` of them:
   beyond that the answer is TRY_LATER;
-- an identical record costs no Argon2id: a holder may publish again what is there;
+- a record or entry that is here already costs no Argon2id: a holder may publish again what is there;
+- the others have a budget of Argon2id, shared out by proxies (`FairBudget`): TRY_LATER beyond it too;
 - a queue is listed and shortened only for its owner's signature, at most an hour old.
 """
 
@@ -22,10 +23,11 @@ from mixmail.boxes.store import RecordStore
 from mixmail.effects import Effect, Emit, Frame, Send
 from mixmail.errors import RemoteProtocolError
 from mixmail.jobs import Jobs
+from mixmail.node.budget import FairBudget
 from mixmail.node.events import StoreFailed
 from mixmail.node.stats import Stats
 from mixmail.node.wire import HomeQuery, HomeReply, Kind
-from mixmail.params import Network, day_of
+from mixmail.params import NODE_LIMITS, Network, NodeLimits, day_of
 
 _Answer = Callable[[Status, Record | None], list[Effect]]
 
@@ -33,12 +35,20 @@ _Answer = Callable[[Status, Record | None], list[Effect]]
 class Replica:
     """One node's share of the store."""
 
-    def __init__(self, network: Network, store: RecordStore, jobs: Jobs, stats: Stats) -> None:
+    def __init__(
+        self,
+        network: Network,
+        store: RecordStore,
+        jobs: Jobs,
+        stats: Stats,
+        limits: NodeLimits = NODE_LIMITS,
+    ) -> None:
         self._network_hash = network.hash
         self._params = network.parameters
         self._store = store
         self._jobs = jobs
         self._stats = stats
+        self._stamps = FairBudget(limits.stamp_checks, limits.stamp_memory_s, limits.stamp_askers)
 
     def handle_query(self, peer: bytes, frame: Frame, now: float) -> list[Effect]:
         """Take in a HOME_QUERY.  RemoteProtocolError for a frame that no proxy sends; for a query whose
@@ -56,7 +66,7 @@ class Replica:
                 record = Record.parse(query.field)
                 if (record.type is RecordType.QUEUE) != (query.op is QueryOp.QUEUE_ADD):
                     raise RemoteProtocolError("this operation is not for this type of record")
-                return self._write(record, answer, now)
+                return self._write(record, peer, answer, now)
             return self._queue(query.op, QueueRequest.from_field(query.field), answer, now)
         except RemoteProtocolError:
             self._stats.add("drop.home_field")
@@ -106,7 +116,7 @@ class Replica:
 
     # writing
 
-    def _write(self, record: Record, answer: _Answer, now: float) -> list[Effect]:
+    def _write(self, record: Record, peer: bytes, answer: _Answer, now: float) -> list[Effect]:
         status = validate(record, day_of(now), self._params.classes_days)
         if status is not Status.OK:
             self._stats.add(f"replica.{status.name.lower()}")
@@ -117,19 +127,27 @@ class Replica:
             return self._bad_stamp(answer)
         if record.bits == 0:
             return self._put(record, answer, now)
-        if queue:
-            return self._check_stamp(record, needed, answer)
+        today = day_of(now)
 
-        def looked_up(held: Record | None, later: float) -> list[Effect]:
-            if held is not None and held.identical(record):
+        def is_here() -> bool:
+            if queue:
+                return self._store.queue_knows(record, today)
+            held = self._store.get(record.key)
+            return held is not None and held.identical(record)
+
+        def looked_up(here: bool, later: float) -> list[Effect]:
+            if here:
                 return self._put(record, answer, later)
+            if not self._stamps.take(peer, later):
+                self._stats.add("replica.stamps_put_off")
+                return answer(Status.TRY_LATER, None)
             return self._check_stamp(record, needed, answer)
 
-        return self._jobs.start(
-            "store", lambda: self._store.get(record.key), partial(self._unless_failed, answer, looked_up)
-        )
+        return self._jobs.start("store", is_here, partial(self._unless_failed, answer, looked_up))
 
     def _check_stamp(self, record: Record, needed: int, answer: _Answer) -> list[Effect]:
+        self._stats.add("replica.stamps_checked")
+
         def checked(good: bool, later: float) -> list[Effect]:
             return self._put(record, answer, later) if good else self._bad_stamp(answer)
 

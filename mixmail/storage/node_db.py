@@ -125,9 +125,7 @@ class NodeDatabase:
             return Status.EXPIRED
         queue, name = record.key, record.entry_id
         with self._writing():
-            if self._one(
-                "SELECT 1 FROM deleted WHERE queue = ? AND id = ? AND expiry >= ?", queue, name, today
-            ):
+            if self._was_deleted(queue, name, today):
                 return Status.OK
             self.connection.execute("DELETE FROM entries WHERE queue = ? AND expiry < ?", (queue, today))
             row = self._one("SELECT record FROM entries WHERE queue = ? AND id = ?", queue, name)
@@ -142,6 +140,21 @@ class NodeDatabase:
                 (queue, record.position, name, record.klass, record.expiry_day, record.pack()),
             )
         return status
+
+    def _was_deleted(self, queue: bytes, name: bytes, today: int) -> bool:
+        sql = "SELECT 1 FROM deleted WHERE queue = ? AND id = ? AND expiry >= ?"
+        return self._one(sql, queue, name, today) is not None
+
+    def queue_knows(self, record: Record, today: int) -> bool:
+        """Whether `queue_add` would answer OK (see RecordStore.queue_knows)."""
+        if record.expired(today):
+            return False
+        queue, name = record.key, record.entry_id
+        if self._was_deleted(queue, name, today):
+            return True
+        sql = "SELECT record FROM entries WHERE queue = ? AND id = ? AND expiry >= ?"
+        row = self._one(sql, queue, name, today)
+        return row is not None and decide_entry(self._parse(row[0]), record) is Status.OK
 
     def _make_room(self, queue: bytes, position: bytes, limit: int) -> bool:
         """Drop the last entries so that one more fits; False if it would be last itself."""

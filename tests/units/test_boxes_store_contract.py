@@ -222,6 +222,18 @@ class TestQueues:
         assert listed(store) == [new]
         assert store.queue_add(entry(1, 24), TODAY + 8, LIMIT) is Status.EXPIRED
 
+    def test_what_would_change_nothing_is_known_beforehand(self, store: RecordStore) -> None:
+        assert not store.queue_knows(entry(1, 2), TODAY)
+        store.queue_add(entry(1, 2), TODAY, LIMIT)
+        assert [store.queue_knows(entry(1, bits), TODAY) for bits in (1, 2, 3)] == [True, True, False]
+        assert not store.queue_knows(entry(2, 2), TODAY)
+        assert not store.queue_knows(entry(1, 2, key=OTHER), TODAY)
+        assert not store.queue_knows(entry(1, 2), TODAY + 8)
+        assert not store.queue_knows(entry(1, 2, day=TODAY + 8), TODAY + 8)  # what is there has expired
+        store.queue_delete(KEY, entry(1).entry_id)
+        assert store.queue_knows(entry(1, 3), TODAY)
+        assert not store.queue_knows(entry(1, 3, day=TODAY + 8), TODAY + 8)
+
     def test_what_was_deleted_does_not_come_back(self, store: RecordStore) -> None:
         one = entry(1, 2)
         store.queue_add(one, TODAY, LIMIT)
@@ -344,7 +356,9 @@ class Model(RuleBasedStateMachine):
     def add_entry(self, new: Record) -> None:
         key, bits = new.key, new.bits
         self.sent.append(new)
+        known = self.store.queue_knows(new, self.today)
         status = self.store.queue_add(new, self.today, LIMIT)
+        assert known == (status is Status.OK)
         if new.expiry_day < self.today:
             assert status is Status.EXPIRED
             return

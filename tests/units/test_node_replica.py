@@ -21,7 +21,7 @@ from mixmail.node.events import StoreFailed
 from mixmail.node.replica import Replica
 from mixmail.node.stats import Stats
 from mixmail.node.wire import HomeQuery, HomeReply, Kind
-from mixmail.params import GEOMETRY, Network, NetworkParameters
+from mixmail.params import GEOMETRY, NODE_LIMITS, Network, NetworkParameters, NodeLimits
 from mixmail.testing import MemoryStore, SeededRandomness
 
 PEER = bytes([5]) * 32
@@ -29,6 +29,7 @@ RNG = SeededRandomness("replica")
 OWNER = OwnerKey.from_seed(RNG.bytes(32), "test.own")
 CAP = WriteCap.create(RNG.bytes(64))
 STRICT = dataclasses.replace(PARAMS, box_bits=3)
+SMALL = dataclasses.replace(NODE_LIMITS, stamp_check_cost=0.05)  # four checks a second
 
 
 def a_box(day: int = TODAY, klass: int = 30, text: int = 0) -> Record:
@@ -39,23 +40,29 @@ def a_box(day: int = TODAY, klass: int = 30, text: int = 0) -> Record:
 class Home:
     """One replica over a memory store; its jobs run when `ask` says so."""
 
-    def __init__(self, params: NetworkParameters = PARAMS, jobs: int = 10, store: object = None) -> None:
+    def __init__(
+        self,
+        params: NetworkParameters = PARAMS,
+        jobs: int = 10,
+        store: object = None,
+        limits: NodeLimits = NODE_LIMITS,
+    ) -> None:
         self.network = Network(bytes(32), TODAY, params)
         self.store = MemoryStore() if store is None else store
         self.jobs = Jobs(jobs)
         self.stats = Stats()
-        self.replica = Replica(self.network, self.store, self.jobs, self.stats)  # type: ignore[arg-type]
+        self.replica = Replica(self.network, self.store, self.jobs, self.stats, limits)  # type: ignore[arg-type]
         self.lanes: list[str] = []
         self.others: list[Effect] = []
         self.now = NOON
 
-    def effects(self, op: QueryOp, field: bytes) -> list[Effect]:
+    def effects(self, op: QueryOp, field: bytes, peer: bytes = PEER) -> list[Effect]:
         frame = Frame(Kind.HOME_QUERY, 77, HomeQuery(op, field).pack())
-        return self.replica.handle_query(PEER, frame, self.now)
+        return self.replica.handle_query(peer, frame, self.now)
 
-    def ask(self, op: QueryOp, field: bytes) -> HomeReply:
+    def ask(self, op: QueryOp, field: bytes, peer: bytes = PEER) -> HomeReply:
         """Ask and run all jobs; the one reply."""
-        left, replies = self.effects(op, field), []
+        left, replies = self.effects(op, field, peer), []
         self.lanes.clear()
         while left:
             effect = left.pop(0)
@@ -67,7 +74,7 @@ class Home:
                     result = error
                 left.extend(self.jobs.done(effect.token, result, self.now))
             elif isinstance(effect, Send):
-                assert (effect.peer, effect.frame.kind, effect.frame.stream) == (PEER, Kind.HOME_REPLY, 77)
+                assert (effect.peer, effect.frame.kind, effect.frame.stream) == (peer, Kind.HOME_REPLY, 77)
                 replies.append(HomeReply.parse(effect.frame.payload))
             else:
                 self.others.append(effect)
@@ -139,6 +146,74 @@ def test_an_expired_record_is_not_given_back_and_swept() -> None:
     assert sweep.job() == 1
 
 
+# the budget of Argon2id
+
+
+def a_flood(home: Home, peer: bytes, count: int, seconds: float) -> list[int]:
+    """Boxes with bad stamps by one proxy, evenly over `seconds`; after how many each Argon2id was done."""
+    done = []
+    bad = stamp.Stamp(bytes(8), 1, 20, stamp.monday(TODAY)).pack()
+    raw = a_box(text=7).with_stamp(bad).pack()
+    for number in range(count):
+        home.now += seconds / count
+        status = home.ask(QueryOp.WRITE, raw, peer).status
+        if "cpu" in home.lanes:
+            assert status is Status.BAD_STAMP
+            done.append(number)
+        else:
+            assert status is Status.TRY_LATER
+    return done
+
+
+def test_a_flood_of_bad_stamps_costs_no_more_than_the_budget() -> None:
+    home = Home(STRICT, limits=SMALL)  # four checks a second, 40 at once
+    done = a_flood(home, PEER, 2_000, 100.0)  # 20 a second
+    assert len(done) <= 40 + 400
+    late = [number for number in done if number >= 1_000]  # of the last 50 s
+    assert 95 <= len(late) <= 105  # one proxy alone comes to half of the budget
+    assert home.stats["replica.stamps_checked"] == home.stats["replica.bad_stamp"] == len(done)
+    assert home.stats["replica.stamps_put_off"] == 2_000 - len(done)
+
+
+def test_a_flood_by_some_proxies_does_not_starve_the_writers_behind_others() -> None:
+    home = Home(STRICT, limits=SMALL)
+    for second in range(30):
+        for number in range(5):
+            a_flood(home, bytes([100 + number]) * 32, 20, 0.2)
+        if second >= 10:
+            rng = SeededRandomness(f"honest {second}")
+            cap = WriteCap.create(rng.bytes(64))
+            box = home.stamped(capability.seal(cap, rng.bytes(GEOMETRY.box_text), 30, TODAY, rng), 3)
+            assert home.ask(QueryOp.WRITE, box.pack(), bytes([second]) * 32).status is Status.STORED
+    assert home.stats["replica.stamps_put_off"] > 2_000
+
+
+def test_what_a_home_holds_costs_no_argon2id_and_is_answered_when_the_budget_is_used_up() -> None:
+    home, entry, box = Home(STRICT, limits=SMALL), an_entry(0), a_box()
+    entry, box = home.stamped(entry, PARAMS.stranger_bits), home.stamped(box, 3)
+    held = ((QueryOp.QUEUE_ADD, entry), (QueryOp.WRITE, box))
+    for op, record in held:
+        assert home.ask(op, record.pack()).status is Status.STORED
+    assert home.stats["replica.stamps_checked"] == 2
+    a_flood(home, PEER, 100, 0.1)
+    checked = home.stats["replica.stamps_checked"]
+    for op, record in held:
+        for _ in range(50):
+            assert home.ask(op, record.pack()).status is Status.OK
+            assert home.lanes == ["store", "store"]
+    assert home.stats["replica.stamps_checked"] == checked
+
+
+def test_a_deleted_entry_that_comes_again_costs_no_argon2id_either() -> None:
+    home = Home()
+    entry = home.stamped(an_entry(0), PARAMS.stranger_bits)
+    home.ask(QueryOp.QUEUE_ADD, entry.pack())
+    home.ask(QueryOp.QUEUE_DELETE, request(QueryOp.QUEUE_DELETE, entry.entry_id))
+    assert home.ask(QueryOp.QUEUE_ADD, entry.pack()).status is Status.OK
+    assert home.lanes == ["store", "store"]
+    assert home.ask(QueryOp.QUEUE_READ, request(QueryOp.QUEUE_READ, FIRST)).status is Status.NOT_FOUND
+
+
 # queues
 
 
@@ -156,7 +231,7 @@ def test_a_queue_entry_needs_its_work_and_the_list_its_owner() -> None:
     assert home.ask(QueryOp.QUEUE_ADD, an_entry(0).pack()).status is Status.BAD_STAMP
     entry = home.stamped(an_entry(0), PARAMS.stranger_bits)
     assert home.ask(QueryOp.QUEUE_ADD, entry.pack()).status is Status.STORED
-    assert home.lanes == ["cpu", "store"]
+    assert home.lanes == ["store", "cpu", "store"]
     assert home.ask(QueryOp.QUEUE_ADD, entry.pack()).status is Status.OK
 
     reply = home.ask(QueryOp.QUEUE_READ, request(QueryOp.QUEUE_READ, FIRST))
