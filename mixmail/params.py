@@ -311,6 +311,10 @@ class NodeLimits:
     loss_half_life: float = 1_000.0  # queries after which one counts half
     loss_error: float = 0.001  # chance to name any honest node at one look
     loss_least: float = 0.05  # a smaller loss is nobody's fault that a user could do something about
+    read_back_share: float = 0.1  # of the stored writes that are read back by another way
+    read_back_tries: int = 8  # queries of one read-back that may get lost before it is given up
+    checked_words: int = 256  # of proxies, checked by read-backs, that an agent remembers
+    loss_look: int = 200  # ended queries between two looks at which nodes lose packets, for whom to avoid
     loops: int = 4_096  # own loops on their way
     push_batch: int = 4  # descriptors in one PUSH: fills one link frame
     want_batch: int = 256  # descriptors handed out for one WANT

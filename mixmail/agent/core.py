@@ -29,7 +29,9 @@ from .model import AgentState, load
 from .outbox import Outbox
 from .people import People
 from .queries import Queries, Task
+from .read_back import ReadBacks
 from .schedule import SendSchedule, SlotKind
+from .suspects import Suspects
 from .tables import Rows
 
 Command = CreateIdentity | AddContact | RenameContact | RemoveContact | SendMail | CancelMail | Done
@@ -52,8 +54,10 @@ class Agent:
         self._context = Context(network, own_id, view, rng, self.state, Jobs(limit=1_000_000))
         self._queries = Queries(network, own_id, view, rng)
         self.schedule = schedule or SendSchedule(network.parameters, rng, now)
-        self._people = People(self._context)
-        self._outbox = Outbox(self._context, self._people)
+        self.suspects = Suspects()
+        self._read_backs = ReadBacks(self._context, self.suspects)
+        self._people = People(self._context, self._read_backs)
+        self._outbox = Outbox(self._context, self._people, self._read_backs)
         self._people.on_profile = self._outbox.seal_waiting
         self._cover = Cover(self._context)
         self._fetcher = Fetcher(self._context, self._people, self._outbox)
@@ -127,7 +131,7 @@ class Agent:
     def _fill(self, kind: SlotKind, now: float) -> list[Effect]:
         sources: dict[SlotKind, tuple[Callable[[float], Task | None], Callable[[float], Task]]] = {
             SlotKind.WRITE: (self._write, self._cover.write),
-            SlotKind.FOLLOW: (self._fetcher.follow, self._cover.read),
+            SlotKind.FOLLOW: (self._follow, self._cover.read),
             SlotKind.POLL: (self._fetcher.poll, self._cover.read),
         }
         real, cover = sources[kind]
@@ -135,18 +139,26 @@ class Agent:
             return []
         task = real(now) or cover(now)
         try:
-            effects = self._queries.send(task, now)
+            effects, way = self._queries.send(task, now, self.suspects.avoided(self._context.others(now)))
         except NetworkTooSmall:
             # The view shrank between the look at it and the draw: as good as a lost query.
             return task.ended(None, now)
         self.queries_sent += 1
         if task.sent is not None:
-            effects.extend(task.sent(now))
+            effects.extend(task.sent(now, way))
         return [*effects, Emit(QuerySent(kind.value, task.real))]
 
     def _write(self, now: float) -> Task | None:
         """Real writes compete in random order: mails, profiles, deletions from the inbox queue."""
-        sources = [self._outbox.next_write, self._people.next_write, self._fetcher.next_write]
+        return self._any_of([self._outbox.next_write, self._people.next_write, self._fetcher.next_write], now)
+
+    def _follow(self, now: float) -> Task | None:
+        """Reads that an earlier answer asked for: a backlog, a profile to look up, a write to read back."""
+        return self._any_of(
+            [self._fetcher.backlog, self._people.next_lookup, self._read_backs.next_read], now
+        )
+
+    def _any_of(self, sources: list[Callable[[float], Task | None]], now: float) -> Task | None:
         self._context.rng.shuffle(sources)
         for source in sources:
             task = source(now)
@@ -158,6 +170,7 @@ class Agent:
         for effect in effects:
             if isinstance(effect, Emit) and isinstance(effect.event, QueryEnded):
                 self.losses.add(effect.event.answered, effect.event.nodes)
+                self.suspects.ended(effect.event.answered, effect.event.nodes)
                 if effect.event.answered:
                     self.queries_answered += 1
                 else:

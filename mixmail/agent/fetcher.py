@@ -101,13 +101,8 @@ class Fetcher:
             before += params.handover_weight  # strangers who read the profile before the change write there
         return [(params.inbox_weight, [newest]), (before, old[-1:]), (params.older_inbox_weight, old[:-1])]
 
-    def follow(self, now: float) -> Task | None:
-        """A READ that an earlier answer asked for: a backlog, or a profile to look up."""
-        sources = [self._backlog, self._people.next_lookup]
-        self._context.rng.shuffle(sources)
-        return sources[0](now) or sources[1](now)
-
-    def _backlog(self, now: float) -> Task | None:
+    def backlog(self, now: float) -> Task | None:
+        """The READ of a stream or queue in which an earlier answer found something."""
         due = [follow for follow in self._follows if follow.due <= now]
         if not due:
             return None

@@ -14,6 +14,7 @@ from mixmail.mail.address import Address
 from mixmail.mail.identity import Identity, Prekey
 from mixmail.mail.profile import Profile
 
+from .queries import Way
 from .tables import Row, Rows
 
 
@@ -158,6 +159,9 @@ class OutgoingPart:
     homes: int = 0
     tries: int = 0
     in_flight: bool = False
+    way: Way = (b"", b"")  # courier and proxy of the newest query with it
+    verified: bool = False
+    doubted: bool = False  # said to be stored, and not found
 
     def row(self) -> Row:
         """The row of table `outgoing`."""

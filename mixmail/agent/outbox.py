@@ -24,7 +24,8 @@ from .context import Context
 from .events import MailState
 from .model import OutgoingMail, OutgoingPart, Session
 from .people import People
-from .queries import Task
+from .queries import Task, Way
+from .read_back import ReadBacks
 from .sealing import seal_answer_mail, seal_first_mail, seal_stream_mail, search_text
 
 # What the user reads about a write that no home acknowledged: one sentence for every such status
@@ -38,13 +39,15 @@ NOTES = {
     Status.FULL: "the inbox of this contact is full; trying again",
     Status.TRY_LATER: "the storage nodes are busy; trying again",
 }
+DOUBTED = "a storage node said that it has this mail, and other ways did not find it; writing it again"
 
 
 class Outbox:
     """The mails that are not yet stored."""
 
-    def __init__(self, context: Context, people: People) -> None:
+    def __init__(self, context: Context, people: People, read_backs: ReadBacks) -> None:
         self._context = context
+        self._read_backs = read_backs
         self._state = context.state
         self._people = people
 
@@ -134,7 +137,7 @@ class Outbox:
         changes: list[Change] = [
             Update("mails", {"id": mail_id, "folder": "sent", "contact": contact}, {"state": "answered"}),
         ]
-        stored = [p for p in self._state.parts.values() if p.mail == mail_id]
+        stored = self._parts(mail_id)
         if not stored:
             return changes, []
         for part in stored:
@@ -211,13 +214,14 @@ class Outbox:
         ended, sent = partial(self._ended, part), partial(self._left, part)
         return Task(QueryOp(part.op), 0, lambda _: raw, ended, real=True, sent=sent)
 
-    def _left(self, part: OutgoingPart, now: float) -> list[Effect]:
+    def _left(self, part: OutgoingPart, now: float, way: Way) -> list[Effect]:
         """A query with `part` has just been handed to the link.
 
         Its row follows the packet and not the other way round: a transaction in front of a real
         packet would set it off from cover by the time of a disk write.
         """
         part.tries += 1
+        part.way = way
         changes: list[Change] = [Update("outgoing", {"id": part.id}, {"tries": part.tries})]
         mail = self._state.outbox.get(part.mail)
         if mail is None or part.tries > 1:
@@ -230,22 +234,28 @@ class Outbox:
     def _ended(self, part: OutgoingPart, answer: Answer | None, now: float) -> list[Effect]:
         part.in_flight = False
         mail = self._state.outbox.get(part.mail)
-        if mail is None or answer is None:
+        if answer is None or self._state.parts.get(part.id) is not part:
             return []
         if answer.status is Status.EXISTS and not _proves_another(answer, part):
             return []  # a proxy's bare word: ask another one
         acks = self._context.acks(answer)
         if not answer.status.acknowledges:
-            return self._noted(mail, NOTES[answer.status])
+            return self._noted(mail, NOTES[answer.status]) if mail is not None else []
         part.acks, part.homes = max(part.acks, acks), self._context.replicas(now)
         if acks < self._context.quorum(now):
-            return self._noted(mail, f"only {acks} storage nodes answered; trying again")
+            note = f"only {acks} storage nodes answered; trying again"
+            return self._noted(mail, note) if mail is not None else []
         part.state = "stored"
+        if part.op == QueryOp.WRITE:
+            checked = partial(self._checked, part)
+            self._read_backs.stored(part.record, part.way, checked, now, always=part.doubted)
         change: Change = Update(
             "outgoing", {"id": part.id}, {"state": "stored", "acks": part.acks, "homes": part.homes}
         )
-        parts = [other for other in self._state.parts.values() if other.mail == mail.id]
-        mail.note = ""
+        if mail is None:
+            return [Persist((change,), "part.stored")]
+        parts = self._parts(mail.id)
+        mail.note = _verified_note(parts)
         if any(other.state != "stored" for other in parts):
             return [Persist((change, self._change(mail)), "part.stored"), self._emit(mail)]
         mail.replicas, mail.stored_min = part.homes, min(other.acks for other in parts)
@@ -258,6 +268,29 @@ class Outbox:
             mail.state = "stored"
         moved = Update("mails", {"id": mail.id}, {**self._columns(mail), "folder": "sent"})
         return [Persist((change, moved), "mail.stored"), self._emit(mail)]
+
+    def _checked(self, part: OutgoingPart, found: bool, now: float) -> list[Effect]:
+        """A part that was said to be stored has been read back by another way, or was not found."""
+        if self._state.parts.get(part.id) is not part:
+            return []  # answered meanwhile
+        part.verified, part.doubted = found, not found
+        changes: list[Change] = []
+        if not found:
+            part.state = "queued"
+            changes.append(Update("outgoing", {"id": part.id}, {"state": "queued"}))
+        parts = self._parts(part.mail)
+        note = _verified_note(parts) if found else DOUBTED
+        mail = self._state.outbox.get(part.mail)
+        if mail is not None:
+            mail.note = note
+            return [Persist((*changes, self._change(mail)), "mail.checked"), self._emit(mail)]
+        changes.append(Update("mails", {"id": part.mail, "folder": "sent"}, {"note": note}))
+        least = min(other.acks for other in parts)
+        event = MailState(part.mail, "stored", len(parts), len(parts), least, part.homes, note)
+        return [Persist(tuple(changes), "mail.checked"), Emit(event)]
+
+    def _parts(self, mail: str) -> list[OutgoingPart]:
+        return [part for part in self._state.parts.values() if part.mail == mail]
 
     # rows and events
 
@@ -292,6 +325,13 @@ class Outbox:
                 mail.note,
             )
         )
+
+
+def _verified_note(parts: list[OutgoingPart]) -> str:
+    verified = sum(part.verified for part in parts)
+    if not verified:
+        return ""
+    return "verified: read back by another way" + (f" ({verified} of {len(parts)})" if len(parts) > 1 else "")
 
 
 def _proves_another(answer: Answer, part: OutgoingPart) -> bool:

@@ -23,7 +23,8 @@ from mixmail.params import NODE_LIMITS, day_of
 from .context import Context
 from .events import ContactsChanged
 from .model import Contact, Inbox, Person
-from .queries import Task
+from .queries import Task, Way
+from .read_back import ReadBacks
 
 KINDS = (0, 1)
 
@@ -36,8 +37,9 @@ def nameless(address: Address) -> str:
 class People:
     """Who we are and whom we know.  `on_profile` is called when a contact's profile has come."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, read_backs: ReadBacks) -> None:
         self._context = context
+        self._read_backs = read_backs
         self._state = context.state
         self._day = -1
         self._unpublished: dict[tuple[str, int], Record] = {}
@@ -133,15 +135,29 @@ class People:
         record = self._unpublished[place]
         self._publishing.add(place)
         raw = record.pack()
+        way: list[Way] = []
+
+        def sent(_: float, by: Way) -> list[Effect]:
+            way.append(by)
+            return []
 
         def ended(answer: Answer | None, later: float) -> list[Effect]:
             self._publishing.discard(place)
             stored = answer is not None and self._context.acks(answer) >= self._context.quorum(later)
             if stored and self._unpublished.get(place) is record:
                 del self._unpublished[place]
+                self._read_backs.stored(
+                    raw, way[0], partial(self._checked, place, record), later, always=True
+                )
             return []
 
-        return Task(QueryOp.WRITE, 0, lambda _: raw, ended, real=True)
+        return Task(QueryOp.WRITE, 0, lambda _: raw, ended, real=True, sent=sent)
+
+    def _checked(self, place: tuple[str, int], record: Record, found: bool, now: float) -> list[Effect]:
+        """A profile that nobody finds is published again, unless there is a newer one."""
+        if not found and self._sequence[place] == record.seq:
+            self._unpublished.setdefault(place, record)
+        return []
 
     # contacts
 

@@ -27,6 +27,8 @@ from mixmail.sphinx.surb import SurbKeys, create_surb, open_surb_reply
 from .events import QueryEnded
 
 PACKET_KIND = 1
+Way = tuple[bytes, bytes]
+"""The courier and the proxy of one query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Task:
 
     `field` gives the record-shaped field for a reply key (an owner's signature covers it).
     `ended` gets the answer, or None when the query was lost, and returns effects; `sent` is called
-    once the query has been handed to the link.
+    with courier and proxy once the query has been handed to the link.  Nodes of `avoid` are neither.
     """
 
     op: QueryOp
@@ -43,7 +45,8 @@ class Task:
     field: Callable[[bytes], bytes]
     ended: Callable[[Answer | None, float], list[Effect]]
     real: bool
-    sent: Callable[[float], list[Effect]] | None = None
+    sent: Callable[[float, Way], list[Effect]] | None = None
+    avoid: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,15 @@ class Queries:
         """The ident of the query that left last; b"" when none is under way."""
         return next(reversed(self._in_flight), b"")
 
-    def send(self, task: Task, now: float) -> list[Effect]:
-        """Pack `task` and send it to the first mix of a fresh route.
+    def send(self, task: Task, now: float, avoid: frozenset[bytes] = frozenset()) -> tuple[list[Effect], Way]:
+        """Pack `task` and send it to the first mix of a fresh route; the courier and proxy it has.
+
+        They are none of `avoid` nor of `task.avoid`, as far as there are enough others.
 
         Raises directory.path.NetworkTooSmall when the view has too few nodes.
         """
         params = self._network.parameters
-        route = draw_route(self._view, self._own_id, now, self._rng)
+        route = draw_route(self._view, self._own_id, now, self._rng, avoid | task.avoid)
         epoch = int(now // params.epoch)
         delay = delays.draw_delays_ms(params, self._rng, 2 * params.mixes)
         out = [_hop(node, epoch, ms) for node, ms in zip(route.out, delay, strict=False)]
@@ -103,7 +108,8 @@ class Queries:
         packet = create_packet([*out, _hop(route.courier, epoch, 0)], request.pack(), self._rng)
         nodes = tuple(node.node_id for node in (*route.out, route.courier, route.proxy, *route.back))
         self._in_flight[surb_id] = _InFlight(keys, reply_key, task, now + params.rto, nodes)
-        return [Send(route.out[0].node_id, Frame(PACKET_KIND, 0, packet))]
+        way = (route.courier.node_id, route.proxy.node_id)
+        return [Send(route.out[0].node_id, Frame(PACKET_KIND, 0, packet))], way
 
     def handle_reply(self, surb_id: bytes, body: bytes, now: float) -> list[Effect]:
         """Open the body that came back by the SURB `surb_id`; unknown ids are dropped."""

@@ -39,14 +39,27 @@ class Route:
     back: Mixes
 
 
-def draw_route(view: View, own_id: bytes, now: float, rng: Randomness) -> Route:
+def draw_route(
+    view: View, own_id: bytes, now: float, rng: Randomness, avoid: frozenset[bytes] = frozenset()
+) -> Route:
     """A fresh route for a query of the node (or leaf) `own_id`; NetworkTooSmall when there is none.
 
     Never oneself.  With layers: no node twice among out + courier, nor among courier + back.  In small
-    networks only neighbours differ.  The proxy is any node but the courier.
+    networks only neighbours differ.  The proxy is any node but the courier.  Neither is one of `avoid`, which
+    the mixes may be; if less than half of the others are left then, it is as if nobody were to be avoided.
     """
     others = _others(view, own_id, now)
     layers = _layers(view, own_id, now)
+    left = sum(item.node_id not in avoid for item in others) if avoid else len(others)
+    if 2 * left < len(others) or left < 2:
+        avoid = frozenset()
+    while True:  # one draw in four is taken at least: couriers and proxies are drawn from half or more
+        route = _draw_route(view, others, layers, rng)
+        if avoid.isdisjoint((route.courier.node_id, route.proxy.node_id)):
+            return route
+
+
+def _draw_route(view: View, others: tuple[Descriptor, ...], layers: Layers | None, rng: Randomness) -> Route:
     if layers is not None:
         out, back = _through(layers, rng), _through(layers, rng)
         courier = _draw(others, (*out, *back), rng)

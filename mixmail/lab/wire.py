@@ -169,6 +169,8 @@ def _p_value(
     users = np.flatnonzero((roles == first) | (roles == second))
     pooled = np.concatenate([values[user] for user in users])
     edges = np.unique(np.quantile(pooled, np.linspace(0, 1, BINS)))[:-1]  # of the pool: equal for every deal
+    if not len(edges):
+        return 1.0  # one value only, for everybody
     below = np.array([np.searchsorted(np.sort(values[user]), edges, side="right") for user in users])
     sizes = np.array([len(values[user]) for user in users])
 

@@ -53,7 +53,7 @@ def test_a_blocked_mix_holds_within_five_slots_tells_its_user_after_fifteen_minu
         begin = lab.now
         assert lab.run(31 * T, lambda: was_told(target))
         assert lab.now - begin <= 900 + 2 * PARAMS.tick
-        assert target.node.blocking_suspected and target.node.waiting == 0
+        assert target.node.blocking_suspected and len(target.node._mix.pool) == 0
         lab.blocker = None
         assert lab.run(20 * T, lambda: not target.node.blocking_suspected if target.node else False)
 

@@ -15,13 +15,14 @@ from people import User
 from truth import Truth
 
 import mixmail.agent
+from mixmail.agent import read_back
 from mixmail.boxes.record import queue_entry
 from mixmail.lab.network import LabNetwork
 from mixmail.lab.scenario import LAB
 from mixmail.lab.standins import stand_in_crypto
 from mixmail.mail.identity import Identity
 from mixmail.mail.inbox import inbox_owner
-from mixmail.params import GEOMETRY, day_of
+from mixmail.params import GEOMETRY, NODE_LIMITS, day_of
 
 # An eager reader: these runs look at crashes, not at the laws of polling.
 EAGER = dataclasses.replace(LAB, name="eager", hot_weight=1 / 2, inbox_weight=1 / 4, follow_wait_slots=2.0)
@@ -38,7 +39,7 @@ BOTH = (
     "inbox.part",
     "inbox.mail",
 )
-SENDER = ("contact.profile", "mail.noted", "mail.cancelled")
+SENDER = ("contact.profile", "mail.noted", "mail.cancelled", "mail.checked")
 RECIPIENT = ("inbox.junk",)
 REPEATED = ("part.sent", "inbox.part")  # struck at their second time as well
 
@@ -52,6 +53,12 @@ CASES = [
 
 LONG = "".join(f"a long mail, line {number}\n" for number in range(1_500))  # three parts
 MIDDLE = "".join(f"a longer answer, line {number}\n" for number in range(1_500))  # three parts
+
+
+@pytest.fixture(autouse=True)
+def read_everything_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the moment at which a write is found to be true comes by in every run."""
+    monkeypatch.setattr(read_back, "NODE_LIMITS", dataclasses.replace(NODE_LIMITS, read_back_share=1.0))
 
 
 def converse(seed: int, number: int = -1, crash_at: str = "", skips: int = 0) -> tuple[LabNetwork, Truth]:

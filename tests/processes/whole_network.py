@@ -139,13 +139,15 @@ class Recorder:
         """Note every route that is drawn and every query that is made of it."""
         draw, send = queries.draw_route, Queries.send
 
-        def noted_draw(view: View, own_id: bytes, now: float, rng: Randomness) -> Route:
-            route = draw(view, own_id, now, rng)
+        def noted_draw(
+            view: View, own_id: bytes, now: float, rng: Randomness, avoid: frozenset[bytes]
+        ) -> Route:
+            route = draw(view, own_id, now, rng, avoid)
             self.routes.append(Drawn(own_id, route, rng, now, len(view.eligible(now))))
             return route
 
-        def noted_send(this: Queries, task: queries.Task, now: float) -> list[Any]:
-            effects = send(this, task, now)
+        def noted_send(this: Queries, task: queries.Task, now: float, avoid: frozenset[bytes]) -> Any:
+            effects, way = send(this, task, now, avoid)
             surb_id, flight = next(reversed(this._in_flight.items()))
             route = self.routes[-1].route
             packet = effects[0].frame.payload  # type: ignore[union-attr]
@@ -154,7 +156,7 @@ class Recorder:
             )
             if task.real:
                 self.sent.append(note)
-            return effects
+            return effects, way
 
         patch.setattr(queries, "draw_route", noted_draw)
         patch.setattr(Queries, "send", noted_send)

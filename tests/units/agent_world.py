@@ -15,7 +15,7 @@ import directory_builder as directory
 from mixmail.agent.commands import CreateIdentity
 from mixmail.agent.core import Agent, Command
 from mixmail.agent.events import MailState
-from mixmail.agent.queries import Task
+from mixmail.agent.queries import Task, Way
 from mixmail.agent.tables import Row, apply_change
 from mixmail.boxes.query import Answer, QueryOp, QueueRequest, hour_of
 from mixmail.boxes.record import EMPTY_FIELD, Record, parse_key_field
@@ -35,12 +35,13 @@ _CHECKS = Checks()
 
 
 class Homes:
-    """All homes at once; `acks` of them acknowledge a write."""
+    """All homes at once; `acks` of them acknowledge a write, and keep it unless its key is one of `lost`."""
 
     def __init__(self, acks: int = 6) -> None:
         self.store = MemoryStore()
         self.acks = acks
         self.asked: list[QueryOp] = []
+        self.lost: set[bytes] = set()
 
     def answer(self, task: Task, now: float) -> Answer:
         """What comes back for the query of `task`."""
@@ -50,7 +51,8 @@ class Homes:
             record = self.store.get(parse_key_field(field))
             return _found(record)
         if task.op is QueryOp.WRITE:
-            return self._written(self.store.put(Record.parse(field), today))
+            record = Record.parse(field)
+            return self._written(Status.STORED if record.key in self.lost else self.store.put(record, today))
         if task.op is QueryOp.QUEUE_ADD:
             return self._written(self.store.queue_add(Record.parse(field), today, 256))
         request = QueueRequest.from_field(field)
@@ -75,11 +77,13 @@ class _Caught:
 
     def __init__(self) -> None:
         self.tasks: deque[Task] = deque()
+        self.ways = 0
         self.waiting = 0
 
-    def send(self, task: Task, now: float) -> list[Effect]:
+    def send(self, task: Task, now: float, avoid: frozenset[bytes] = frozenset()) -> tuple[list[Effect], Way]:
         self.tasks.append(task)
-        return []
+        self.ways += 1
+        return [], (b"courier %d" % self.ways, b"proxy %d" % self.ways)
 
     def forget_expired(self, now: float) -> list[Effect]:
         return []

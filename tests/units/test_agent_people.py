@@ -125,6 +125,9 @@ def test_only_the_contacts_own_profile_counts(alice: Desk, bob: Desk, fake: str)
 
 
 def test_lost_look_ups_neither_leave_the_place_out_nor_slow_down(alice: Desk, bob: Desk) -> None:
+    assert alice.run(2_000, lambda: alice.published() and not alice.agent._read_backs._waiting)
+    alice.command(RemoveContact(bob.address))
+    alice.command(AddContact(bob.address, "Bob"))
     places = set()
     for _ in range(30):
         task = alice.next_of(QueryOp.READ)

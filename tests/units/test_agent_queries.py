@@ -8,7 +8,7 @@ import directory_builder as directory
 import pytest
 
 from mixmail.agent.events import QueryEnded
-from mixmail.agent.queries import Queries, Task
+from mixmail.agent.queries import Queries, Task, Way
 from mixmail.boxes.query import Answer, CourierReply, CourierRequest, Query, QueryOp, open_query, seal_answer
 from mixmail.boxes.record import EMPTY_FIELD, key_field
 from mixmail.boxes.status import Status
@@ -38,6 +38,7 @@ class Bench:
         self.own = self.nodes[0].node_id
         self.queries = Queries(directory.NETWORK, self.own, self.view, SeededRandomness(4))
         self.ended: list[Answer | None] = []
+        self.ways: list[Way] = []
 
     def task(self) -> Task:
         def ended(answer: Answer | None, now: float) -> list[Effect]:
@@ -48,8 +49,9 @@ class Bench:
 
     def send(self, now: float = NOW) -> tuple[bytes, bytes]:
         """(first hop, packet)."""
-        (effect,) = self.queries.send(self.task(), now)
+        (effect,), way = self.queries.send(self.task(), now)
         assert isinstance(effect, Send)
+        self.ways.append(way)
         return effect.peer, effect.frame.payload
 
     def carry(self, first: bytes, packet: bytes) -> tuple[list[bytes], OpenedHeader]:
@@ -99,6 +101,7 @@ def test_an_answer_comes_back_once() -> None:
     assert bench.queries.forget_expired(NOW + 1e6) == []
     assert bench.ended == [ANSWER]
 
+    assert bench.ways == [(out[-1], request.proxy_id)]
     assert len(out) == 4 and len(set(out)) == 4 and bench.own not in out
     assert back[-1] == bench.own and len(set(back)) == 4
     assert not set(back) & {out[3]}, "the courier is no mix on the way back"

@@ -206,10 +206,10 @@ def test_what_was_read_asks_for_more_in_a_follow_slot_only() -> None:
     alice.command(SendMail(bob.address, alice.address, eml))
     assert alice.run(400, lambda: not alice.agent.state.outbox)
     bob.now = alice.now
-    assert bob.agent._fetcher.follow(bob.now) is None
+    assert bob.agent._fetcher.backlog(bob.now) is None
     assert bob.run(400, lambda: bool(bob.inbox()))
     follows = bob.agent._fetcher._follows
     assert follows and all(follow.due >= bob.now for follow in follows)
-    assert bob.agent._fetcher.follow(bob.now - 1) is None
+    assert bob.agent._fetcher.backlog(bob.now - 1) is None
     later = max(follow.due for follow in follows)
-    assert bob.agent._fetcher.follow(later) is not None
+    assert bob.agent._fetcher.backlog(later) is not None

@@ -243,3 +243,44 @@ def test_out_and_back_are_independent():
     )
     candidates = [(a, b) for a in layer for b in layer]
     assert chi_square_per_degree(pairs, candidates, 4000) < BOUND
+
+
+# -- whom to avoid ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [5, 8, 13])
+def test_avoided_nodes_are_neither_courier_nor_proxy_and_stay_mixes(count):
+    view, own = network(count)
+    rng = SeededRandomness(21)
+    others = ids(*view.others(own, NOON))
+    avoid = frozenset(others[: len(others) // 4 or 1])
+    counts = positions([draw_route(view, own, NOON, rng, avoid) for _ in range(400)])
+    for role in ("courier", "proxy"):
+        assert set(counts[role]) == set(others) - avoid
+    mixes = sum((counts[f"m{number}"] for number in range(1, 7)), collections.Counter())
+    assert set(mixes) == set(others)
+
+
+def test_mixes_are_drawn_evenly_whoever_is_avoided():
+    view, own = network(49)
+    others = ids(*view.others(own, NOON))
+    draws, avoid = 4_000, frozenset(others[:12])
+    rng = SeededRandomness(22)
+    counts = positions([draw_route(view, own, NOON, rng, avoid) for _ in range(draws)])
+    for number, layer in enumerate(view.other_layers(own, NOON)):
+        for place in (f"m{number + 1}", f"m{number + 4}"):
+            assert chi_square_per_degree(counts[place], ids(*layer), draws) < 2.5
+    for role in ("courier", "proxy"):
+        assert chi_square_per_degree(counts[role], sorted(set(others) - avoid), draws) < 2.5
+
+
+def test_more_than_half_of_the_network_is_not_avoided():
+    view, own = network(13)
+    others = ids(*view.others(own, NOON))
+    for avoid in (frozenset(others[:7]), frozenset(others)):
+        counts = positions(
+            [draw_route(view, own, NOON, SeededRandomness(seed), avoid) for seed in range(200)]
+        )
+        assert set(counts["courier"]) == set(counts["proxy"]) == set(others)
+    with pytest.raises(NetworkTooSmall):
+        draw_route(network(2)[0], own, NOON, SeededRandomness(1), frozenset(others[:1]))
