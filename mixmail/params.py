@@ -324,6 +324,21 @@ class NodeLimits:
         8  # frames handed to TLS or read at once: 262 KB, beyond which larger steps gain nothing
     )
     housekeeping: float = 3_600.0  # between two expiry rounds of the store
+    # repair between homes (docs/protocol/store.md, "Repair")
+    repair_sweep_slots: float = 240.0  # one sweep through the store: 2 hours in `mail`
+    repair_step_slots: float = 4.0  # between two parts of a sweep ...
+    repair_chunk: int = 256  # ... of so many records: to rank their homes among 1,000 nodes takes 0.3 s
+    repair_peers: int = 4  # random nodes that are offered all they should have in one sweep
+    repair_share: float = 0.25  # of the homes of a record that offer it to a new home
+    repair_hands: int = 2  # homes to which a record goes whose holder is no home of it
+    repair_forward_slots: float = 10.0  # mean wait before a client's new record is handed on
+    repair_per_slot: float = 4.0  # messages of repair that leave in a slot at most: 4.4 KB/s in `mail`
+    repair_queue: int = 4_096  # of them that wait
+    repair_offered: int = 64  # peers of which it is known what they were offered
+    offer_items: int = 800  # records in one OFFER
+    offers_per_s: float = 1.0  # OFFERs looked up on the average, of all peers: 50 ms each at most
+    offers_memory_s: float = 60.0
+    leaving_per_s: float = 32.0  # records that a leaving node hands over in a second: 1 MB/s
     # links (docs/protocol/links.md, "Limits")
     link_inbox: int = 2 * GEOMETRY.frame  # bytes that a link may have waiting; more and it is not read
     link_records: int = 64  # TLS records for one frame: each costs a call, 3 are enough

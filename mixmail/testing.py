@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mixmail.boxes.record import Record, RecordType
+from mixmail.boxes.record import VERSION_BYTES, Record, RecordType
 from mixmail.boxes.status import Status
-from mixmail.boxes.store import decide, decide_entry
+from mixmail.boxes.store import Item, Place, decide, decide_entry, place_of
 from mixmail.randomness import Randomness
 
 
@@ -46,7 +46,7 @@ class MemoryStore:
         self._queues: dict[bytes, dict[bytes, tuple[bytes, Record]]] = {}
         self._deleted: dict[tuple[bytes, bytes], int] = {}  # (queue key, entry id) -> expiry day
 
-    def put(self, record: Record, today: int) -> Status:
+    def put(self, record: Record, today: int, repair: bool = False) -> Status:
         if record.type is RecordType.QUEUE:
             return Status.REFUSED
         if record.expired(today):
@@ -54,7 +54,7 @@ class MemoryStore:
         old = self._records.get(record.key)
         if old is not None and old.expired(today):
             old = None
-        status = decide(old, record)
+        status = decide(old, record, repair=repair)
         if status is Status.STORED:
             self._records[record.key] = record
         return status
@@ -109,6 +109,35 @@ class MemoryStore:
         if not queue:
             del self._queues[key]
         return Status.OK
+
+    def scan(self, after: Place, limit: int) -> list[Record]:
+        kept = [*self._records.values()]
+        kept.extend(entry for queue in self._queues.values() for _, entry in queue.values())
+        following = sorted((place_of(record), record) for record in kept)
+        return [record for place, record in following if place > after][:limit]
+
+    def find(self, item: Item) -> Record | None:
+        key, version = item
+        record = self._records.get(key)
+        if record is not None and record.version == version:
+            return record
+        for name, (_, entry) in self._queues.get(key, {}).items():
+            if name.startswith(version):
+                return entry
+        return None
+
+    def missing(self, items: Iterable[Item], today: int) -> list[Item]:
+        deleted = {(key, name[:VERSION_BYTES]) for (key, name), day in self._deleted.items() if day >= today}
+        return [item for item in items if item not in deleted and self.find(item) is None]
+
+    def drop(self, record: Record) -> None:
+        if record.type is RecordType.QUEUE:
+            queue = self._queues.get(record.key, {})
+            queue.pop(record.entry_id, None)
+            if not queue:
+                self._queues.pop(record.key, None)
+        elif (held := self._records.get(record.key)) is not None and held.identical(record):
+            del self._records[record.key]
 
     def expire(self, today: int) -> int:
         before = self._kept()

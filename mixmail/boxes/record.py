@@ -32,6 +32,7 @@ ZERO_SIGNATURE = bytes(64)
 ZERO_STAMP = bytes(GEOMETRY.stamp)
 EMPTY_FIELD = bytes(GEOMETRY.record)  # a record-shaped field that says nothing
 _NO_MORE = bytes(GEOMETRY.record - 32)  # behind the key in the field of a READ
+VERSION_BYTES = 8
 FIRST = bytes(32)  # the position before all entries of a queue
 
 _META = struct.Struct(">BBHI")
@@ -108,6 +109,17 @@ class Record:
     def entry_id(self) -> bytes:
         """BLAKE2b-256(key | c): the name of a QUEUE entry."""
         return hashing.blake2b(self.key + self.c)
+
+    @property
+    def version(self) -> bytes:
+        """8 bytes by which homes tell what one of them holds at `key` (docs/protocol/store.md, "Repair").
+
+        BLAKE2b-256(META | BLAKE2b-256(c))[:8], so it is that of all identical records; of a QUEUE entry
+        entry_id[:8], whatever its work and its day.
+        """
+        if self.type is RecordType.QUEUE:
+            return self.entry_id[:VERSION_BYTES]
+        return hashing.blake2b(self.meta + self.body_hash)[:VERSION_BYTES]
 
     @property
     def bits(self) -> int:

@@ -21,6 +21,15 @@ from typing import Protocol
 from mixmail.boxes.record import Record, RecordType
 from mixmail.boxes.status import Status
 
+Item = tuple[bytes, bytes]
+"""(key, version) of a record or entry: `Record.version`."""
+
+Place = tuple[bool, bytes, bytes]
+"""Where a record or entry stands in a scan of the store: (is an entry, key, entry id or nothing)."""
+
+START: Place = (False, b"", b"")
+"""Before all places."""
+
 # when two types meet at one key in repair, the earlier stays
 _TYPE_ORDER = (RecordType.TOMBSTONE, RecordType.BOX, RecordType.MUTABLE)
 
@@ -32,11 +41,11 @@ class RecordStore(Protocol):
     expired after the last `expire`.
     """
 
-    def put(self, record: Record, today: int) -> Status:
-        """Keep a BOX, TOMBSTONE or MUTABLE record.
+    def put(self, record: Record, today: int, repair: bool = False) -> Status:
+        """Keep a BOX, TOMBSTONE or MUTABLE record, `repair`: that another home hands over.
 
-        `decide(what is there and not expired, record)`; EXPIRED for an expired record, REFUSED for
-        a QUEUE entry.
+        `decide(what is there and not expired, record, repair)`; EXPIRED for an expired record, REFUSED
+        for a QUEUE entry.
         """
 
     def get(self, key: bytes) -> Record | None:
@@ -65,11 +74,29 @@ class RecordStore(Protocol):
         OK if it was there or is (until the next `expire`) remembered as deleted, NOT_FOUND else.
         """
 
+    def scan(self, after: Place, limit: int) -> list[Record]:
+        """At most `limit` records and entries at places after `after`, in the order of `place_of`."""
+
+    def find(self, item: Item) -> Record | None:
+        """The record or entry with this key and version."""
+
+    def missing(self, items: Iterable[Item], today: int) -> list[Item]:
+        """Those of `items` that are not here, in their order; entries that were deleted are not missed."""
+
+    def drop(self, record: Record) -> None:
+        """Forget a record or entry; a record only while it is this very one."""
+
     def expire(self, today: int) -> int:
         """Drop what has expired, remembered ids too; the number of records and entries dropped."""
 
     def count(self) -> dict[str, int]:
         """How many "records", "entries" and "deleted" (remembered ids) there are."""
+
+
+def place_of(record: Record) -> Place:
+    """All records by key, then all entries by key and id."""
+    entry = record.type is RecordType.QUEUE
+    return entry, record.key, record.entry_id if entry else b""
 
 
 def decide(old: Record | None, new: Record, *, repair: bool = False) -> Status:

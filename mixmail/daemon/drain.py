@@ -1,4 +1,4 @@
-"""Tells when a node that drains has sent all that it held, or its time is over."""
+"""Tells when a draining node has sent what it held and handed over its records, or its time is over."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DrainWatch:
 
     def _look(self) -> None:
         left = self._node.waiting
-        if left and self._now() < (self._node.drained_by or 0.0):
+        if (left or self._node.leaving) and self._now() < (self._node.drained_by or 0.0):
             self.call = self._reactor.callLater(self._tick, self._look)
             return
         for done in self._waiting:

@@ -7,7 +7,7 @@ the mean.
 
 `mixing`: packets of queries and answers; `store`: what couriers, proxies and homes say to each other;
 `loops`: a mix's own loops (four frames each, counted where they are made, since nobody can tell them on a
-link); `gossip`: the directory.  Repair between homes does not exist yet, so nothing is counted for it.
+link); `gossip`: the directory; `repair`: homes hand records to each other.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ KIND_OF = {
     Kind.DIGEST: "gossip",
     Kind.WANT: "gossip",
     Kind.PUSH: "gossip",
+    Kind.OFFER: "repair",
+    Kind.NEED: "repair",
+    Kind.RECORD: "repair",
 }
 SETTLING_S = 1_800.0  # the pools fill, loops come back, profiles are published
 

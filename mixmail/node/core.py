@@ -45,6 +45,7 @@ from mixmail.node.events import (
 from mixmail.node.keys import EpochKeys, NodeKeys
 from mixmail.node.mix import Delivered, Mix
 from mixmail.node.proxy import Proxy
+from mixmail.node.repair import Repair
 from mixmail.node.replica import Replica
 from mixmail.node.stats import Stats
 from mixmail.node.unwrapping import Opened, Unwrapping
@@ -100,6 +101,10 @@ class Node:
         self._courier = Courier(network, rng, self.stats)
         self._proxy = Proxy(network, self.node_id, self._epochs, view, self._jobs, rng, self.stats)
         self._replica = Replica(network, store, self._jobs, self.stats)
+        self._repair = Repair(
+            network, self.node_id, view, store, self._replica.take_in, self._jobs, rng, self.stats
+        )
+        self._replica.on_new = self._repair.note_new
         self._directory = Directory(network, self.node_id, view, self._jobs, rng, self.stats, self._outdo)
 
     @property
@@ -114,6 +119,11 @@ class Node:
         """Packets, queries and answers that wait in the pools or to be opened."""
         unopened = len(self._unwrapping) if self._unwrapping is not None else 0
         return unopened + len(self._mix.pool) + len(self._courier.pool) + len(self._proxy.pool)
+
+    @property
+    def leaving(self) -> int:
+        """Records that a draining node has not handed over yet, as far as it knows."""
+        return self._repair.leaving
 
     @property
     def busy(self) -> bool:
@@ -169,6 +179,7 @@ class Node:
         effects.extend(self._proxy.handle_tick(now))
         effects.extend(self._proxy.asker.handle_timeout(now))
         effects.extend(self._directory.handle_timeout(now))
+        effects.extend(self._repair.handle_timeout(now))
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + NODE_LIMITS.housekeeping
             effects.extend(self._replica.expire(now))
@@ -183,6 +194,7 @@ class Node:
             self._courier.pool.wake,
             self._proxy.pool.wake,
             self._directory.next_gossip,
+            self._repair.wake,
             self._epochs.next_rotation,
             self._next_housekeeping,
         )
@@ -197,6 +209,7 @@ class Node:
         self._running = True
         self._directory.start(now)
         self._mix.start(now)
+        self._repair.start(now)
         self._next_housekeeping = now + NODE_LIMITS.housekeeping
         return [*self._rotate(now), *self._replica.expire(now)]
 
@@ -210,6 +223,7 @@ class Node:
             # the longest delay, and a tick for each pool that a packet may still pass
             self.drained_by = now + self._params.delay_max + 3 * self._params.tick
             self._mix.drain(now)
+            self._repair.leave(self.drained_by, now)
         return []
 
     def _carry_out(self, command: Command, now: float) -> list[Effect]:
@@ -352,6 +366,13 @@ class Node:
                 return self._replica.handle_query(peer, frame, now)
             case Kind.HOME_REPLY:
                 return self._proxy.asker.handle_reply(peer, frame, now)
+            case Kind.OFFER:
+                return self._repair.handle_offer(peer, frame.payload, now)
+            case Kind.NEED:
+                self._repair.handle_need(peer, frame.payload, now)
+                return []
+            case Kind.RECORD:
+                return self._repair.handle_record(peer, frame.payload, now)
             case Kind.DIGEST:
                 return self._directory.handle_digest(peer, frame.payload)
             case Kind.WANT:

@@ -33,7 +33,7 @@ _Answer = Callable[[Status, Record | None], list[Effect]]
 
 
 class Replica:
-    """One node's share of the store."""
+    """One node's share of the store.  `on_new(record, now)` is called for what a client wrote that is new."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Replica:
         self._store = store
         self._jobs = jobs
         self._stats = stats
+        self.on_new: Callable[[Record, float], None] = lambda record, now: None
         self._stamps = FairBudget(limits.stamp_checks, limits.stamp_memory_s, limits.stamp_askers)
 
     def handle_query(self, peer: bytes, frame: Frame, now: float) -> list[Effect]:
@@ -71,6 +72,13 @@ class Replica:
         except RemoteProtocolError:
             self._stats.add("drop.home_field")
             return answer(Status.REFUSED)
+
+    def take_in(self, record: Record, peer: bytes, answer: _Answer, now: float) -> list[Effect]:
+        """Keep a record that another home hands over, checked like a client's write.
+
+        `answer` gets the status, and with EXISTS the better record that is here.
+        """
+        return self._write(record, peer, answer, now, repair=True)
 
     def expire(self, now: float) -> list[Effect]:
         """Drop what has expired from the store."""
@@ -116,7 +124,9 @@ class Replica:
 
     # writing
 
-    def _write(self, record: Record, peer: bytes, answer: _Answer, now: float) -> list[Effect]:
+    def _write(
+        self, record: Record, peer: bytes, answer: _Answer, now: float, repair: bool = False
+    ) -> list[Effect]:
         status = validate(record, day_of(now), self._params.classes_days)
         if status is not Status.OK:
             self._stats.add(f"replica.{status.name.lower()}")
@@ -126,7 +136,7 @@ class Replica:
         if not stamp.is_plausible(self._params, record, needed):
             return self._bad_stamp(answer)
         if record.bits == 0:
-            return self._put(record, answer, now)
+            return self._put(record, answer, now, repair)
         today = day_of(now)
 
         def is_here() -> bool:
@@ -137,19 +147,19 @@ class Replica:
 
         def looked_up(here: bool, later: float) -> list[Effect]:
             if here:
-                return self._put(record, answer, later)
+                return self._put(record, answer, later, repair)
             if not self._stamps.take(peer, later):
                 self._stats.add("replica.stamps_put_off")
                 return answer(Status.TRY_LATER, None)
-            return self._check_stamp(record, needed, answer)
+            return self._check_stamp(record, needed, answer, repair)
 
         return self._jobs.start("store", is_here, partial(self._unless_failed, answer, looked_up))
 
-    def _check_stamp(self, record: Record, needed: int, answer: _Answer) -> list[Effect]:
+    def _check_stamp(self, record: Record, needed: int, answer: _Answer, repair: bool) -> list[Effect]:
         self._stats.add("replica.stamps_checked")
 
         def checked(good: bool, later: float) -> list[Effect]:
-            return self._put(record, answer, later) if good else self._bad_stamp(answer)
+            return self._put(record, answer, later, repair) if good else self._bad_stamp(answer)
 
         return self._jobs.start(
             "cpu",
@@ -161,18 +171,22 @@ class Replica:
         self._stats.add("replica.bad_stamp")
         return answer(Status.BAD_STAMP, None)
 
-    def _put(self, record: Record, answer: _Answer, now: float) -> list[Effect]:
+    def _put(self, record: Record, answer: _Answer, now: float, repair: bool) -> list[Effect]:
         today = day_of(now)
 
         def job() -> tuple[Status, Record | None]:
             if record.type is RecordType.QUEUE:
                 return self._store.queue_add(record, today, self._params.queue_limit), None
-            status = self._store.put(record, today)
+            status = self._store.put(record, today, repair)
             # The other record goes with EXISTS: without this proof nobody believes a home.
             return status, self._store.get(record.key) if status is Status.EXISTS else None
 
         def stored(result: tuple[Status, Record | None]) -> list[Effect]:
+            if repair:
+                return answer(*result)
             self._stats.add(f"replica.put_{result[0].name.lower()}")
+            if result[0] is Status.STORED:
+                self.on_new(record, now)
             return answer(*result)
 
         return self._in_store(job, stored, answer)

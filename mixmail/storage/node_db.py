@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mixmail.boxes.record import Record, RecordType
+from mixmail.boxes.record import VERSION_BYTES, Record, RecordType
 from mixmail.boxes.status import Status
-from mixmail.boxes.store import decide, decide_entry
+from mixmail.boxes.store import Item, Place, decide, decide_entry
 from mixmail.errors import LocalProtocolError, RemoteProtocolError
+from mixmail.params import ID_BYTES
 from mixmail.storage import driver
 from mixmail.storage.errors import Damaged
 
@@ -89,7 +90,7 @@ class NodeDatabase:
 
     # records
 
-    def put(self, record: Record, today: int) -> Status:
+    def put(self, record: Record, today: int, repair: bool = False) -> Status:
         """Keep a BOX, TOMBSTONE or MUTABLE record (see RecordStore.put)."""
         if record.type is RecordType.QUEUE:
             return Status.REFUSED
@@ -97,7 +98,7 @@ class NodeDatabase:
             return Status.EXPIRED
         with self._writing():
             row = self._one("SELECT record FROM records WHERE key = ? AND expiry >= ?", record.key, today)
-            status = decide(self._parse(row[0]) if row else None, record)
+            status = decide(self._parse(row[0]) if row else None, record, repair=repair)
             if status is Status.STORED:
                 self.connection.execute(
                     "INSERT OR REPLACE INTO records (key, class, expiry, record) VALUES (?, ?, ?, ?)",
@@ -194,6 +195,53 @@ class NodeDatabase:
                 "INSERT OR REPLACE INTO deleted (queue, id, expiry) VALUES (?, ?, ?)", (key, entry_id, row[0])
             )
         return Status.OK
+
+    # repair between homes
+
+    def scan(self, after: Place, limit: int) -> list[Record]:
+        """Records and entries in the order of places (see RecordStore.scan)."""
+        entries, key, name = after
+        rows: list[Any] = []
+        with driver.guard(self.path):
+            if not entries:
+                sql = "SELECT record FROM records WHERE key > ? ORDER BY key LIMIT ?"
+                rows = self.connection.execute(sql, (key, limit)).fetchall()
+                key = b""
+            if len(rows) < limit:
+                sql = "SELECT record FROM entries WHERE (queue, id) > (?, ?) ORDER BY queue, id LIMIT ?"
+                rows += self.connection.execute(sql, (key, name, limit - len(rows))).fetchall()
+        return [self._parse(row[0]) for row in rows]
+
+    def find(self, item: Item) -> Record | None:
+        """The record or entry with this key and version (see RecordStore.find)."""
+        key, version = item
+        record = self.get(key)
+        if record is not None and record.version == version:
+            return record
+        low, high = version, version + b"\xff" * (ID_BYTES - VERSION_BYTES)
+        row = self._one("SELECT record FROM entries WHERE queue = ? AND id BETWEEN ? AND ?", key, low, high)
+        return self._parse(row[0]) if row else None
+
+    def missing(self, items: Iterable[Item], today: int) -> list[Item]:
+        """Those of `items` that are not here (see RecordStore.missing)."""
+        return [item for item in items if self.find(item) is None and not self._deletion(item, today)]
+
+    def _deletion(self, item: Item, today: int) -> bool:
+        key, version = item
+        low, high = version, version + b"\xff" * (ID_BYTES - VERSION_BYTES)
+        sql = "SELECT 1 FROM deleted WHERE queue = ? AND id BETWEEN ? AND ? AND expiry >= ?"
+        return self._one(sql, key, low, high, today) is not None
+
+    def drop(self, record: Record) -> None:
+        """Forget a record or entry (see RecordStore.drop)."""
+        with self._writing():
+            if record.type is RecordType.QUEUE:
+                place = (record.key, record.entry_id)
+                self.connection.execute("DELETE FROM entries WHERE queue = ? AND id = ?", place)
+                return
+            held = self.get(record.key)
+            if held is not None and held.identical(record):
+                self.connection.execute("DELETE FROM records WHERE key = ?", (record.key,))
 
     # time and size
 

@@ -11,7 +11,7 @@ from mixmail.effects import Frame
 from mixmail.encoding import require_length, require_zero
 from mixmail.errors import RemoteProtocolError
 from mixmail.link.frames import FrameReader, cut
-from mixmail.node.wire import HomeQuery, HomeReply
+from mixmail.node.wire import HomeQuery, HomeReply, pack_items, parse_items
 from mixmail.params import GEOMETRY, MAIL
 
 _NOW = 1_800_000_000.0
@@ -83,6 +83,19 @@ def home(data: bytes) -> bool:
     return True
 
 
+_ITEMS = [pack_items([(bytes([n]) * 32, bytes([n]) * 8) for n in range(count)]) for count in (1, 2, 200)]
+
+
+def items(data: bytes) -> bool:
+    _, raw = choose(_ITEMS, data)
+    try:
+        parsed = parse_items("offer", raw)
+    except RemoteProtocolError:
+        return False
+    assert pack_items(parsed) == raw
+    return True
+
+
 _FRAME = GEOMETRY.frame
 HARNESSES = [
     Harness(
@@ -119,5 +132,11 @@ HARNESSES = [
         home,
         seeds(_HOME, change(0, 99), change(1, 2), change(1, 0), change(2, 1)),
         [HomeQuery.parse, HomeReply.parse, Status.parse, require_length, require_zero],
+    ),
+    Harness(
+        "items",
+        items,
+        seeds(_ITEMS, change(0, 9), change(1, 0), change(2, 1), change(7, 3)),
+        [parse_items, require_length, require_zero],
     ),
 ]

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mixmail.boxes.record import FIRST, ZERO_SIGNATURE, Record, RecordType
 from mixmail.boxes.stamp import Stamp
 from mixmail.boxes.status import Status
-from mixmail.boxes.store import RecordStore
+from mixmail.boxes.store import START, RecordStore, place_of
 from mixmail.params import GEOMETRY
 from mixmail.storage.node_db import NodeDatabase
 from mixmail.testing import MemoryStore
@@ -288,6 +288,90 @@ class TestQueues:
         assert store.count() == {"records": 2, "entries": 2, "deleted": 1}
 
 
+class TestRepair:
+    """What homes need to compare what they hold."""
+
+    def all_of(self, store: RecordStore) -> list[Record]:
+        store.put(record(key=OTHER), TODAY)
+        store.put(record(RecordType.MUTABLE, seq=3), TODAY)
+        for text in range(3):
+            store.queue_add(entry(text, bits=text), TODAY, LIMIT)
+        store.queue_add(entry(0, key=OTHER), TODAY, LIMIT)
+        kept = [record(RecordType.MUTABLE, seq=3), record(key=OTHER)]
+        entries = [entry(0, key=OTHER), *(entry(text, bits=text) for text in range(3))]
+        return kept + sorted(entries, key=lambda one: (one.key, one.entry_id))
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
+    def test_a_scan_meets_everything_once_in_its_order(self, store: RecordStore, limit: int) -> None:
+        everything = self.all_of(store)
+        met: list[Record] = []
+        while chunk := store.scan(place_of(met[-1]) if met else START, limit):
+            assert len(chunk) <= limit
+            met += chunk
+        assert met == everything
+
+    def test_a_scan_goes_on_where_something_was_dropped(self, store: RecordStore) -> None:
+        everything = self.all_of(store)
+        for number, one in enumerate(everything):
+            store.drop(one)
+            assert store.scan(place_of(one), 100) == everything[number + 1 :]
+
+    def test_everything_is_found_by_key_and_version(self, store: RecordStore) -> None:
+        everything = self.all_of(store)
+        items = [(one.key, one.version) for one in everything]
+        assert len(set(items)) == len(everything)
+        assert [store.find(item) for item in items] == everything
+        others = [(KEY, b"\0" * 8), (b"x" * 32, items[0][1]), (OTHER, items[0][1])]
+        assert [store.find(item) for item in others] == [None] * 3
+        assert store.missing([others[0], *items, others[2]], TODAY) == [others[0], others[2]]
+
+    def test_another_record_at_the_key_is_missing(self, store: RecordStore) -> None:
+        store.put(record(text=1), TODAY)
+        for other in (record(text=2), record(text=1, day=TODAY - 1), record(RecordType.TOMBSTONE)):
+            assert store.missing([(KEY, other.version)], TODAY) == [(KEY, other.version)]
+        assert store.missing([(KEY, record(text=1, bits=7).version)], TODAY) == []
+
+    def test_a_deleted_entry_is_not_missed_before_its_expiry(self, store: RecordStore) -> None:
+        one = entry(1)
+        store.queue_add(one, TODAY, LIMIT)
+        store.queue_delete(KEY, one.entry_id)
+        item = (KEY, entry(1, bits=9, day=TODAY + 1).version)
+        assert store.missing([item], one.expiry_day) == []
+        assert store.missing([item], one.expiry_day + 1) == [item]
+
+    def test_what_is_dropped_may_come_again(self, store: RecordStore) -> None:
+        everything = self.all_of(store)
+        for one in everything:
+            store.drop(one)
+            store.drop(one)
+        assert store.count() == {"records": 0, "entries": 0, "deleted": 0}
+        for one in everything:
+            entries = one.type is RecordType.QUEUE
+            status = store.queue_add(one, TODAY, LIMIT) if entries else store.put(one, TODAY, repair=True)
+            assert status is Status.STORED
+
+    def test_only_the_very_record_is_dropped(self, store: RecordStore) -> None:
+        store.put(record(RecordType.MUTABLE, seq=2), TODAY)
+        store.drop(record(RecordType.MUTABLE, seq=1))
+        assert store.get(KEY) == record(RecordType.MUTABLE, seq=2)
+
+    def test_homes_come_to_one_record_in_any_order(self, store: RecordStore) -> None:
+        kinds = [record(text=text) for text in range(4)]
+        kinds += [record(RecordType.MUTABLE, seq=seq) for seq in (1, 2)]
+        for one in kinds:
+            store.put(one, TODAY, repair=True)
+        assert store.get(KEY) == min(kinds[:4], key=lambda one: one.body_hash)
+        store.put(record(RecordType.TOMBSTONE), TODAY, repair=True)
+        for one in kinds:
+            assert store.put(one, TODAY, repair=True) is Status.EXISTS
+
+
+def order_in_repair(one: Record) -> tuple[int, int, bytes, bytes]:
+    """The lowest stays."""
+    first = [RecordType.TOMBSTONE, RecordType.BOX, RecordType.MUTABLE].index(one.type)
+    return first, -one.seq, one.body_hash, one.meta
+
+
 class Model(RuleBasedStateMachine):
     """A store against flat lists that are searched anew for every question."""
 
@@ -319,8 +403,9 @@ class Model(RuleBasedStateMachine):
         text=texts,
         age=ages,
         seq=st.integers(0, 2),
+        repair=st.booleans(),
     )
-    def put(self, kind: RecordType, key: bytes, text: int, age: int, seq: int) -> None:
+    def put(self, kind: RecordType, key: bytes, text: int, age: int, seq: int, repair: bool) -> None:
         new = record(
             kind,
             key=key,
@@ -328,12 +413,12 @@ class Model(RuleBasedStateMachine):
             day=self.today - age,
             seq=seq if kind is RecordType.MUTABLE else 0,
         )
-        self.put_record(new)
+        self.put_record(new, repair)
 
-    def put_record(self, new: Record) -> None:
+    def put_record(self, new: Record, repair: bool = False) -> None:
         kind, key, seq = new.type, new.key, new.seq
         self.sent.append(new)
-        status = self.store.put(new, self.today)
+        status = self.store.put(new, self.today, repair)
         if new.expiry_day < self.today:
             assert status is Status.EXPIRED
             return
@@ -341,7 +426,8 @@ class Model(RuleBasedStateMachine):
         if any((old.meta, old.c) == (new.meta, new.c) for old in live):
             assert status is Status.OK
         elif live and not (
-            (kind is RecordType.TOMBSTONE and live[0].type is not RecordType.TOMBSTONE)
+            (repair and order_in_repair(new) < order_in_repair(live[0]))
+            or (kind is RecordType.TOMBSTONE and live[0].type is not RecordType.TOMBSTONE)
             or (kind is live[0].type is RecordType.MUTABLE and seq > live[0].seq)
         ):
             assert status is Status.EXISTS
@@ -414,6 +500,28 @@ class Model(RuleBasedStateMachine):
         self.records = [old for old in self.records if old in kept]
         self.entries = [old for old in self.entries if old in kept]
         self.deleted = [one for one in self.deleted if one[2] >= self.today]
+
+    @rule(place=st.integers(0, 99))
+    def drop(self, place: int) -> None:
+        if self.sent:
+            old = self.sent[place % len(self.sent)]
+            self.store.drop(old)
+            if old.type is RecordType.QUEUE:
+                name = (old.key, old.entry_id)
+                self.entries = [one for one in self.entries if (one.key, one.entry_id) != name]
+            else:
+                same = (old.key, old.meta, old.c)
+                self.records = [one for one in self.records if (one.key, one.meta, one.c) != same]
+
+    @rule(limit=st.integers(1, 4))
+    def scan(self, limit: int) -> None:
+        met: list[Record] = []
+        while chunk := self.store.scan(place_of(met[-1]) if met else START, limit):
+            met += chunk
+        live = [one for one in met if one.expiry_day >= self.today]
+        assert sorted(live, key=place_of) == live
+        kept = [one for one in self.records + self.entries if one.expiry_day >= self.today]
+        assert {(one.pack()) for one in live} == {one.pack() for one in kept}
 
     @rule(key=keys, place=st.integers(0, LIMIT), limit=st.integers(1, LIMIT))
     def page(self, key: bytes, place: int, limit: int) -> None:

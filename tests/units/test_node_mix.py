@@ -150,7 +150,7 @@ def test_what_leaves_on_one_tick_leaves_in_random_order() -> None:
 def test_an_idle_node_does_not_wake_for_ticks() -> None:
     world = World(3)
     world.run(10 * PARAMS.gossip_interval - 0.1)
-    assert max(world.wakes.values()) <= 10
+    assert max(world.wakes.values()) <= 11, "nine times to gossip, once or twice to sweep the store"
 
 
 def test_an_answer_waits_for_its_tick_like_other_packets_and_goes_to_the_agent() -> None:

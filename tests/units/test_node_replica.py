@@ -334,7 +334,7 @@ def test_beyond_its_budget_a_home_says_try_later() -> None:
 
 
 class FullDisk(MemoryStore):
-    def put(self, record: Record, today: int) -> Status:
+    def put(self, record: Record, today: int, repair: bool = False) -> Status:
         raise OSError("no space left on device")
 
     def get(self, key: bytes) -> Record | None:
