@@ -77,7 +77,7 @@ def measure(nodes: int, hours: float, seed: int, say: Say = lambda text: None) -
             say(f"{hour * 10} % of {hours:g} hours")
         loops = (_loops(lab) - loops_before) * LOOP_HOPS
         counted = {"mixing": frames["mixing"] - loops, "store": frames["store"], "loops": loops}
-        counted["gossip"] = frames["gossip"]
+        counted |= {"gossip": frames["gossip"], "repair": frames["repair"]}
         scale = GEOMETRY.frame / 1_000 / (hours * 3_600 * nodes)
         return Traffic(
             {kind: number * scale for kind, number in counted.items()},

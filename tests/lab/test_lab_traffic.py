@@ -14,5 +14,6 @@ def test_a_node_sends_eight_packets_a_slot_a_loop_every_two_and_keeps_below_twen
     assert traffic.kb_per_s["mixing"] == pytest.approx(8 * a_slot, rel=0.02)
     assert traffic.kb_per_s["loops"] == pytest.approx(4 / PARAMS.loop_slots * a_slot, rel=0.02)
     assert 0 < traffic.kb_per_s["gossip"] < 0.3
+    assert 0 < traffic.kb_per_s["repair"] < 0.5
     assert traffic.sum <= 20
     assert traffic.arrived > 0
