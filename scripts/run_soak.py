@@ -10,6 +10,10 @@ scripts/soak flood [--seconds 600] [--idle 2000]
         one real node under three times its capacity and idle callers (scripts/soak_flood.py): how long honest
         connects take, how much memory it needs, how soon it recovers.  A bar that is missed is a failure.
 
+scripts/soak wire [--blocks 14] [--seconds 30] [--seed 1]
+        what a capture of a real network's traffic tells of when two people write to each other
+        (scripts/soak_wire.py); needs Linux and root.  That it tells is a failure.
+
 Progress goes to standard error.  The last line of standard output is one JSON object; the exit code is 0
 only if nothing failed.
 """
@@ -31,6 +35,8 @@ sys.path[:0] = [str(TOP), str(TOP / "tests" / "processes")]
 
 from crash_points import MOMENTS, walk  # noqa: E402  (the path is set above)
 from real_network import RealNetwork, real_network  # noqa: E402
+
+from mixmail.errors import UserError  # noqa: E402
 
 NODES = 7
 PROFILE = ("profile.db", "profile.db-wal", "profile.db-shm", "profile.key")
@@ -96,12 +102,23 @@ def main() -> int:
     flooding = kinds.add_parser("flood", help="three times what a node can carry, and idle connections")
     flooding.add_argument("--seconds", type=float, default=600.0)
     flooding.add_argument("--idle", type=int, default=2_000)
+    wiring = kinds.add_parser("wire", help="whether a capture shows when people write")
+    wiring.add_argument("--blocks", type=int, default=14, help="half of them busy (14)")
+    wiring.add_argument("--seconds", type=float, default=30.0, help="length of a block (30)")
+    wiring.add_argument("--seed", type=int, default=1, help="order of the blocks, and the deals (1)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the network is taken down
     if arguments.kind == "flood":
         import soak_flood  # a reactor that nobody else needs
 
         result = soak_flood.flood(arguments.seconds, arguments.idle)
+    elif arguments.kind == "wire":
+        import soak_wire  # numpy, which the others do not need
+
+        try:
+            result = soak_wire.wire(arguments.blocks, arguments.seconds, arguments.seed)
+        except UserError as error:
+            sys.exit(f"soak: {error.message}")
     else:
         result = crash(arguments.points, arguments.rounds)
     print(json.dumps(result))

@@ -148,7 +148,7 @@ def _verdict(
     rng = np.random.default_rng(SeededRandomness(f"deals {seed}").below(2**63))
     roles = np.array([one.role for one in seen])
     p = {
-        (first, second, name): _p_value(values[name], roles, first, second, rng)
+        (first, second, name): p_value(values[name], roles, first, second, rng)
         for name in QUANTITIES
         for first, second in combinations(ROLES, 2)
     }
@@ -158,7 +158,7 @@ def _verdict(
     return Verdict(p, frames, len(sizes) == 1, share)
 
 
-def _p_value(
+def p_value(
     values: list[NDArray[np.float64]],
     roles: NDArray[np.str_],
     first: str,
