@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class CreateIdentity:
-    """Make an identity called `name` (shown to correspondents)."""
+    """Make an identity called `name` (shown to correspondents), or from the `seed` of one that was."""
 
     name: str
+    seed: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RenameIdentity:
+    """Change the name that correspondents see."""
+
+    identity: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveIdentity:
+    """Stop using an identity, or (`archived` False) use it again."""
+
+    identity: str
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteIdentity:
+    """Forget an identity and all its secrets."""
+
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +73,6 @@ class CancelMail:
     """Take a mail back of which no packet has left."""
 
     mail: str
+
+
+IdentityCommand = RenameIdentity | ArchiveIdentity | DeleteIdentity

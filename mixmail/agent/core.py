@@ -19,11 +19,22 @@ from mixmail.jobs import Jobs
 from mixmail.params import Network
 from mixmail.randomness import Randomness
 
-from .commands import AddContact, CancelMail, CreateIdentity, RemoveContact, RenameContact, SendMail
+from .commands import (
+    AddContact,
+    ArchiveIdentity,
+    CancelMail,
+    CreateIdentity,
+    DeleteIdentity,
+    RemoveContact,
+    RenameContact,
+    RenameIdentity,
+    SendMail,
+)
 from .context import Context
 from .cover import Cover
 from .events import QueryEnded, QuerySent
 from .fetcher import Fetcher
+from .identities import Identities
 from .losses import NodeLosses
 from .model import AgentState, load
 from .outbox import Outbox
@@ -34,7 +45,18 @@ from .schedule import SendSchedule, SlotKind
 from .suspects import Suspects
 from .tables import Rows
 
-Command = CreateIdentity | AddContact | RenameContact | RemoveContact | SendMail | CancelMail | Done
+Command = (
+    CreateIdentity
+    | RenameIdentity
+    | ArchiveIdentity
+    | DeleteIdentity
+    | AddContact
+    | RenameContact
+    | RemoveContact
+    | SendMail
+    | CancelMail
+    | Done
+)
 
 
 class Agent:
@@ -56,7 +78,8 @@ class Agent:
         self.schedule = schedule or SendSchedule(network.parameters, rng, now)
         self.suspects = Suspects()
         self._read_backs = ReadBacks(self._context, self.suspects)
-        self._people = People(self._context, self._read_backs)
+        self._identities = Identities(self._context, self._read_backs)
+        self._people = People(self._context)
         self._outbox = Outbox(self._context, self._people, self._read_backs)
         self._people.on_profile = self._outbox.seal_waiting
         self._cover = Cover(self._context)
@@ -88,7 +111,7 @@ class Agent:
 
     def start(self, now: float) -> list[Effect]:
         """The first call: publish profiles, take up the mails that were under way."""
-        return [*self._people.refresh(now), *self._outbox.resume(now)]
+        return [*self._identities.refresh(now), *self._outbox.resume(now)]
 
     def handle_command(self, command: Command, now: float) -> list[Effect]:
         """Carry out one command; UserError when the user has to do something."""
@@ -96,7 +119,13 @@ class Agent:
             case Done():
                 return self._context.jobs.done(command.token, command.result, now)
             case CreateIdentity():
-                return self._people.create_identity(command.name, now)
+                return self._identities.create(command.name, command.seed, now)
+            case RenameIdentity():
+                return self._identities.rename(command.identity, command.name, now)
+            case ArchiveIdentity():
+                return self._identities.archive(command.identity, command.archived, now)
+            case DeleteIdentity():
+                return self._identities.delete(command.identity)
             case AddContact():
                 return self._people.add_contact(command.address, command.name, now)
             case RenameContact():
@@ -118,7 +147,7 @@ class Agent:
         effects = self._counted(self._queries.forget_expired(now))
         kind = self.schedule.take(now)
         if kind is not None:
-            effects.extend(self._people.refresh(now))
+            effects.extend(self._identities.refresh(now))
             effects.extend(self._cover.refresh(now))
             effects.extend(self._fill(kind, now))
         return effects
@@ -150,7 +179,9 @@ class Agent:
 
     def _write(self, now: float) -> Task | None:
         """Real writes compete in random order: mails, profiles, deletions from the inbox queue."""
-        return self._any_of([self._outbox.next_write, self._people.next_write, self._fetcher.next_write], now)
+        return self._any_of(
+            [self._outbox.next_write, self._identities.next_write, self._fetcher.next_write], now
+        )
 
     def _follow(self, now: float) -> Task | None:
         """Reads that an earlier answer asked for: a backlog, a profile to look up, a write to read back."""

@@ -64,7 +64,7 @@ class Fetcher:
         params = self._context.params
         # Sessions that the user never answered come last: strangers cannot push friends out.
         ranked = sorted(
-            self._state.sessions.values(),
+            (one for one in self._state.sessions.values() if self._state.in_use(one.identity)),
             key=lambda session: (session.state == "unanswered", -session.last_traffic),
         )
         rng = self._context.rng
@@ -84,7 +84,7 @@ class Fetcher:
                 draw -= weight
                 if draw < 0:
                     return self._read_session(session, polled=True)
-        people = [person for person in self._state.people.values() if person.inboxes]
+        people = [one for one in self._state.people.values() if one.inboxes and not one.archived]
         if people:
             person = rng.choice(people)
             for share, inboxes in self._inbox_weights(person, now):
@@ -103,6 +103,7 @@ class Fetcher:
 
     def backlog(self, now: float) -> Task | None:
         """The READ of a stream or queue in which an earlier answer found something."""
+        self._follows = [one for one in self._follows if self._state.in_use(one.target.identity)]
         due = [follow for follow in self._follows if follow.due <= now]
         if not due:
             return None
@@ -280,7 +281,7 @@ class Fetcher:
             return request.to_field()
 
         def ended(answer: Answer | None, later: float) -> list[Effect]:
-            if answer is None or inbox.cursor != cursor:
+            if answer is None or inbox.cursor != cursor or not self._state.in_use(person.id):
                 return []
             if answer.status is not Status.OK:
                 # At the end: new entries may sort before the cursor, so begin anew.
@@ -338,7 +339,11 @@ class Fetcher:
 
     def next_write(self, now: float) -> Task | None:
         """The QUEUE_DELETE of an entry that has been read."""
-        waiting = [entry for entry in self._deletions if entry not in self._deleting]
+        waiting = [
+            entry
+            for entry, inbox in self._deletions.items()
+            if entry not in self._deleting and self._state.in_use(inbox.identity)
+        ]
         if not waiting:
             return None
         entry = self._context.rng.choice(waiting)

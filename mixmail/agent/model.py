@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mixmail.boxes.capability import ReadCap, WriteCap
+from mixmail.effects import Change, Delete
 from mixmail.mail.address import Address
 from mixmail.mail.identity import Identity, Prekey
 from mixmail.mail.profile import Profile
@@ -28,6 +29,7 @@ class Person:
     created: float
     prekeys: dict[int, Prekey] = field(default_factory=dict)
     inboxes: list[Inbox] = field(default_factory=list)
+    archived: bool = False
 
     def row(self) -> Row:
         """The row of table `identities`."""
@@ -36,7 +38,7 @@ class Person:
             "name": self.name,
             "seed": self.identity.seed,
             "created": self.created,
-            "archived": 0,
+            "archived": int(self.archived),
         }
 
 
@@ -193,12 +195,26 @@ class AgentState:
     seen: set[str] = field(default_factory=set)
     delivered: set[str] = field(default_factory=set)
 
+    def forget_session(self, session: Session) -> list[Change]:
+        """Drop a session and its unfinished mails; what to change on disk besides its own row."""
+        del self.sessions[session.id]
+        for key in [key for key in self.incoming if key[0] == session.id]:
+            del self.incoming[key], self.incoming_total[key]
+        return [Delete("incoming", {"session": session.id})]
+
+    def in_use(self, identity: str) -> bool:
+        """Whether an own identity is here and not archived."""
+        person = self.people.get(identity)
+        return person is not None and not person.archived
+
 
 def load(rows: Rows) -> AgentState:
     """Build the state from the rows of a profile."""
     state = AgentState()
     for row in rows.get("identities", ()):
-        state.people[row["id"]] = Person(row["id"], row["name"], Identity(row["seed"]), row["created"])
+        state.people[row["id"]] = Person(
+            row["id"], row["name"], Identity(row["seed"]), row["created"], archived=bool(row["archived"])
+        )
     for row in rows.get("prekeys", ()):
         state.people[row["identity"]].prekeys[row["week"]] = Prekey(row["week"], row["seed"])
     for row in sorted(rows.get("inboxes", ()), key=lambda row: row["day"]):

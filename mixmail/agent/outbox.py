@@ -61,6 +61,10 @@ class Outbox:
         """Take a mail into the outbox."""
         if identity not in self._state.people:
             raise UserError("There is no such identity to write as; create one first.", "no-identity")
+        if self._state.people[identity].archived:
+            raise UserError(
+                "That identity is archived: use it again first (mixmail id archive --undo).", "archived"
+            )
         known = self._people.contact(contact)
         if len(eml) > self._context.params.mail_limit:
             limit = self._context.params.mail_limit // 1000

@@ -1,8 +1,6 @@
-"""Identities, their prekeys, inbox queues and published profiles; contacts and their profiles.
+"""The address book: contacts and their profiles.
 
-Each identity publishes a profile (docs/protocol/people.md) under both sub-kinds for the present week
-and again whenever it changes: a new prekey with the week, a new inbox queue with each day the owner is
-online.  A contact's profile is looked up under both sub-kinds, in this week's place and the last one's.
+A contact's profile is looked up under both sub-kinds, in this week's place and the last one's.
 """
 
 from __future__ import annotations
@@ -16,15 +14,14 @@ from mixmail.boxes.status import Status
 from mixmail.effects import Change, Delete, Effect, Emit, Persist, Put, Update
 from mixmail.errors import RemoteProtocolError, UserError
 from mixmail.mail.address import Address
-from mixmail.mail.identity import Identity, Prekey, week_of
-from mixmail.mail.profile import Profile, open_profile, profile_key, seal_profile
+from mixmail.mail.identity import week_of
+from mixmail.mail.profile import Profile, open_profile, profile_key
 from mixmail.params import NODE_LIMITS, day_of
 
 from .context import Context
 from .events import ContactsChanged
-from .model import Contact, Inbox, Person
-from .queries import Task, Way
-from .read_back import ReadBacks
+from .model import Contact
+from .queries import Task
 
 KINDS = (0, 1)
 
@@ -35,131 +32,13 @@ def nameless(address: Address) -> str:
 
 
 class People:
-    """Who we are and whom we know.  `on_profile` is called when a contact's profile has come."""
+    """Whom we know.  `on_profile` is called when a contact's profile has come."""
 
-    def __init__(self, context: Context, read_backs: ReadBacks) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._read_backs = read_backs
         self._state = context.state
-        self._day = -1
-        self._unpublished: dict[tuple[str, int], Record] = {}
-        self._sequence: dict[tuple[str, int], int] = {}
-        self._publishing: set[tuple[str, int]] = set()
         self._lookups: dict[str, float] = {}
         self.on_profile: Callable[[float], list[Effect]] = lambda now: []
-
-    # own identities
-
-    def create_identity(self, name: str, now: float) -> list[Effect]:
-        """Make an identity with its first prekey and inbox, and publish its profile."""
-        name = name.strip()
-        if not name:
-            raise UserError("A name cannot be empty; give the name your correspondents shall see.", "name")
-        if len(name.encode()) > 64:
-            raise UserError("That name is too long; use at most 64 bytes.", "name")
-        identity = Identity(self._context.rng.bytes(32))
-        person = Person(identity.address.text, name, identity, now)
-        self._state.people[person.id] = person
-        change = Put("identities", person.row())
-        return [Persist((change, *self._renew(person, now)), "identity"), *self._publish(person, now)]
-
-    def refresh(self, now: float) -> list[Effect]:
-        """Once a day: new inbox queues and, with the week, new prekeys; publish them."""
-        today = day_of(now)
-        if today == self._day:
-            return []
-        self._day = today
-        effects: list[Effect] = []
-        for person in self._state.people.values():
-            changes = self._renew(person, now)
-            if changes:
-                effects.append(Persist(tuple(changes), "identity"))
-            effects.extend(self._publish(person, now))
-        return effects
-
-    def _renew(self, person: Person, now: float) -> list[Change]:
-        today, params = day_of(now), self._context.params
-        week = week_of(today)
-        changes: list[Change] = []
-        if week not in person.prekeys:
-            prekey = Prekey(week, self._context.rng.bytes(32))
-            person.prekeys[week] = prekey
-            changes.append(Put("prekeys", {"identity": person.id, "week": week, "seed": prekey.seed}))
-        oldest = week_of(today - params.prekey_keep_days)
-        for old in [week for week in person.prekeys if week < oldest]:
-            del person.prekeys[old]
-            changes.append(Delete("prekeys", {"identity": person.id, "week": old}))
-        if not person.inboxes or person.inboxes[-1].day != today:
-            inbox = Inbox(person.id, self._context.rng.bytes(16), today, opened=now)
-            person.inboxes.append(inbox)
-            changes.append(Put("inboxes", inbox.row()))
-        while person.inboxes[0].day < today - params.mail_class - params.prekey_days:
-            gone = person.inboxes.pop(0)
-            changes.append(Delete("inboxes", {"identity": person.id, "salt": gone.salt}))
-        return changes
-
-    def _publish(self, person: Person, now: float) -> list[Effect]:
-        params, today = self._context.params, day_of(now)
-        week = week_of(today)
-        prekey = person.prekeys[week]
-        profile = Profile(
-            week,
-            prekey.private.public,
-            prekey.x25519_public,
-            person.identity.x25519_public,
-            person.name,
-            params.stranger_bits,
-            person.inboxes[-1].salt,
-        )
-        effects: list[Effect] = []
-        for kind in KINDS:
-            # Time in seconds only grows, over restarts as well: the newest profile wins at its homes.
-            sequence = max(int(now), self._sequence.get((person.id, kind), 0) + 1)
-            self._sequence[person.id, kind] = sequence
-            record = seal_profile(
-                person.identity, profile, kind, today, sequence, params.mail_class, self._context.rng
-            )
-            effects.extend(self._context.with_stamp(record, partial(self._ready, person.id, kind), now))
-        return effects
-
-    def _ready(self, person: str, kind: int, record: Record, now: float) -> list[Effect]:
-        self._unpublished[person, kind] = record
-        return []
-
-    def next_write(self, now: float) -> Task | None:
-        """The WRITE of a profile that is not yet stored by the quorum."""
-        waiting = [place for place in self._unpublished if place not in self._publishing]
-        if not waiting:
-            return None
-        place = self._context.rng.choice(waiting)
-        record = self._unpublished[place]
-        self._publishing.add(place)
-        raw = record.pack()
-        way: list[Way] = []
-
-        def sent(_: float, by: Way) -> list[Effect]:
-            way.append(by)
-            return []
-
-        def ended(answer: Answer | None, later: float) -> list[Effect]:
-            self._publishing.discard(place)
-            stored = answer is not None and self._context.acks(answer) >= self._context.quorum(later)
-            if stored and self._unpublished.get(place) is record:
-                del self._unpublished[place]
-                self._read_backs.stored(
-                    raw, way[0], partial(self._checked, place, record), later, always=True
-                )
-            return []
-
-        return Task(QueryOp.WRITE, 0, lambda _: raw, ended, real=True, sent=sent)
-
-    def _checked(self, place: tuple[str, int], record: Record, found: bool, now: float) -> list[Effect]:
-        """A profile that nobody finds is published again, unless there is a newer one."""
-        if not found and self._sequence[place] == record.seq:
-            self._unpublished.setdefault(place, record)
-        return []
-
-    # contacts
 
     def add_contact(self, text: str, name: str, now: float) -> list[Effect]:
         """Add an address to the book; UserError if it is none or is there already."""
@@ -213,10 +92,7 @@ class People:
             Delete("sessions", {"contact": contact}),
         ]
         for session in [s for s in self._state.sessions.values() if s.contact == contact]:
-            del self._state.sessions[session.id]
-            changes.append(Delete("incoming", {"session": session.id}))
-            for key in [key for key in self._state.incoming if key[0] == session.id]:
-                del self._state.incoming[key], self._state.incoming_total[key]
+            changes += self._state.forget_session(session)
         return [Persist(tuple(changes), "contact"), Emit(ContactsChanged(contact))]
 
     def fresh_profile(self, contact: Contact, now: float) -> Profile | None:

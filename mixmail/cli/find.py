@@ -43,12 +43,12 @@ async def contact(client: Client, name: str) -> types.Contact:
 
 
 async def identity(client: Client, name: str | None) -> types.Identity:
-    """The same for an identity; None is the first one.  UserError "unknown-identity"."""
+    """The same for an identity; None is the first one in use.  UserError "unknown-identity"."""
     identities = await client.identity_list()
     if not identities:
         raise UserError("You have no identity yet: make one with `mixmail id new NAME`.", "unknown-identity")
     if name is None:
-        return identities[0]
+        return next((one for one in identities if not one.archived), identities[0])
     return _pick(name, {identity.id: identity for identity in identities}, "identity")
 
 

@@ -41,6 +41,7 @@ for command in (
     mail.read,
     people.identity,
     people.contact,
+    people.passphrase,
     node.status,
     node.unlock,
     node.node,

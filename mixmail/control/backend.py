@@ -32,6 +32,23 @@ class Backend(Protocol):
 
     def identity_create(self, params: types.IdentityCreateParams) -> Answer[types.Identity]: ...
 
+    def identity_restore(self, params: types.IdentityRestoreParams) -> Answer[types.Identity]:
+        """UserError "seed-words", "known-identity"."""
+
+    def identity_rename(self, params: types.IdentityRenameParams) -> Answer[types.Empty]: ...
+
+    def identity_archive(self, params: types.IdentityArchiveParams) -> Answer[types.Empty]:
+        """UserError "busy" while a mail of it is in the outbox."""
+
+    def identity_delete(self, params: types.IdParams) -> Answer[types.Empty]:
+        """UserError "busy" while a mail of it is in the outbox."""
+
+    def identity_words(self, params: types.IdentityWordsParams) -> Answer[types.SeedWords]:
+        """UserError "passphrase" or "locked" if the profile has a passphrase and another or none is given."""
+
+    def passphrase(self, params: types.PassphraseParams) -> Answer[types.Empty]:
+        """UserError "passphrase" or "locked" as above."""
+
     def contact_list(self, params: types.Empty) -> Answer[list[types.Contact]]: ...
 
     def contact_add(self, params: types.ContactAddParams) -> Answer[types.Contact]:

@@ -209,6 +209,25 @@ class Client:
         result = await self.call("identity.create", name=name, passphrase=passphrase)
         return cast(types.Identity, result)
 
+    async def identity_restore(self, name: str, words: str) -> types.Identity:
+        return cast(types.Identity, await self.call("identity.restore", name=name, words=words))
+
+    async def identity_rename(self, id: str, name: str) -> None:
+        await self.call("identity.rename", id=id, name=name)
+
+    async def identity_archive(self, id: str, archived: bool = True) -> None:
+        await self.call("identity.archive", id=id, archived=archived)
+
+    async def identity_delete(self, id: str) -> None:
+        await self.call("identity.delete", id=id)
+
+    async def identity_words(self, id: str, passphrase: str | None = None) -> list[str]:
+        result = await self.call("identity.words", id=id, passphrase=passphrase)
+        return cast(types.SeedWords, result).words
+
+    async def passphrase(self, old: str | None, new: str | None) -> None:
+        await self.call("passphrase", old=old, new=new)
+
     async def contact_list(self) -> list[types.Contact]:
         return cast(list[types.Contact], await self.call("contact.list"))
 

@@ -18,7 +18,7 @@ from mixmail.control import types
 from mixmail.daemon.service import Daemon
 from mixmail.effects import Delete, Put, Update
 from mixmail.errors import UserError
-from mixmail.mail import message
+from mixmail.mail import message, seed_words
 from mixmail.mail.address import Address
 
 SMALL_NETWORK = 50  # below so many nodes the anonymity set is the number of people, and is said so
@@ -117,21 +117,63 @@ class DaemonBackend:
 
     def identity_list(self, params: types.Empty) -> list[types.Identity]:
         """Own identities."""
-        return [types.Identity(id=p.id, name=p.name, address=p.id) for p in self._people().values()]
+        return [_identity(person) for person in self._people().values()]
 
     @inlineCallbacks
     def identity_create(self, params: types.IdentityCreateParams) -> Any:
         """A new identity, and a passphrase for the profile if one is given."""
-        known = set(self._people())
-        yield self._daemon.command(commands.CreateIdentity(params.name))
         if params.passphrase:
-            yield self._daemon.set_passphrase(params.passphrase)
+            yield self._daemon.check_passphrase(None)  # refused before anything is made
+        made = yield self._new_identity(commands.CreateIdentity(params.name))
+        if params.passphrase:
+            yield self._daemon.set_passphrase(None, params.passphrase)
+        return made
+
+    @inlineCallbacks
+    def identity_restore(self, params: types.IdentityRestoreParams) -> Any:
+        """An identity that was, from its seed words."""
+        seed = seed_words.to_seed(params.words)
+        made = yield self._new_identity(commands.CreateIdentity(params.name, seed))
+        return made
+
+    @inlineCallbacks
+    def _new_identity(self, command: commands.CreateIdentity) -> Any:
+        known = set(self._people())
+        yield self._daemon.command(command)
         self._publish("identity.changed", types.Empty())
-        return next(
-            types.Identity(id=p.id, name=p.name, address=p.id)
-            for p in self._people().values()
-            if p.id not in known
-        )
+        return next(_identity(person) for person in self._people().values() if person.id not in known)
+
+    @inlineCallbacks
+    def _change_identity(self, command: commands.IdentityCommand) -> Any:
+        yield self._daemon.command(command)
+        self._publish("identity.changed", types.Empty())
+        return types.Empty()
+
+    def identity_rename(self, params: types.IdentityRenameParams) -> Any:
+        """Another name for correspondents."""
+        return self._change_identity(commands.RenameIdentity(params.id, params.name))
+
+    def identity_archive(self, params: types.IdentityArchiveParams) -> Any:
+        """Out of use, or in use again."""
+        return self._change_identity(commands.ArchiveIdentity(params.id, params.archived))
+
+    def identity_delete(self, params: types.IdParams) -> Any:
+        """Gone with its secrets."""
+        return self._change_identity(commands.DeleteIdentity(params.id))
+
+    @inlineCallbacks
+    def identity_words(self, params: types.IdentityWordsParams) -> Any:
+        """The seed words, for who knows the profile's passphrase."""
+        yield self._daemon.check_passphrase(params.passphrase)
+        if params.id not in self._people():
+            raise UserError("There is no such identity; see 'mixmail id list'.", "unknown-identity")
+        return types.SeedWords(words=seed_words.to_words(self._people()[params.id].identity.seed))
+
+    @inlineCallbacks
+    def passphrase(self, params: types.PassphraseParams) -> Any:
+        """Another passphrase for the profile, or none."""
+        yield self._daemon.set_passphrase(params.old, params.new)
+        return types.Empty()
 
     def contact_list(self, params: types.Empty) -> list[types.Contact]:
         """The address book by name."""
@@ -232,11 +274,19 @@ class DaemonBackend:
     def mail_send(self, params: types.MailSendParams) -> Any:
         """Into the outbox; answers when it is on disk."""
         attachments = tuple(message.Attachment(one.name, one.type, one.data) for one in params.attachments)
-        in_reply_to = None
+        self._need_identity()
+        in_reply_to, identity = None, params.identity
         if params.in_reply_to:
             answered = yield self._row(params.in_reply_to)
             in_reply_to = message.parse(answered["eml"]).message_id
-        person = self._sender(params.identity)
+            identity = identity or answered["identity"]
+            if identity not in self._people():
+                raise UserError(
+                    "The identity that this mail came to is gone: choose one of yours with --from.",
+                    "no-identity",
+                )
+        contact = yield self._recipient(params.to)
+        person = self._sender(identity, contact)
         mail = message.Mail(
             message_id=self._daemon.rng.bytes(message.MESSAGE_ID_BYTES),
             subject=params.subject,
@@ -246,13 +296,15 @@ class DaemonBackend:
             in_reply_to=in_reply_to,
             attachments=attachments,
         )
-        sent = yield self._send(params.to, person, mail)
-        return sent
+        yield self._daemon.command(commands.SendMail(contact, person.id, message.compose(mail)))
+        return types.Id(id=mail.message_id.hex())
 
     @inlineCallbacks
     def mail_send_eml(self, params: types.MailSendEmlParams) -> Any:
         """An RFC 5322 message, cleaned of what gives the sender away."""
-        person = self._sender(None)
+        self._need_identity()
+        contact = yield self._recipient(params.to)
+        person = self._sender(None, contact)
         mail = dataclasses.replace(
             message.import_eml(params.data),
             message_id=self._daemon.rng.bytes(message.MESSAGE_ID_BYTES),
@@ -260,25 +312,32 @@ class DaemonBackend:
             from_name=person.name,
             in_reply_to=None,
         )
-        sent = yield self._send(params.to, person, mail)
-        return sent
-
-    @inlineCallbacks
-    def _send(self, to: str, person: Person, mail: message.Mail) -> Any:
-        contact = yield self._recipient(to)
         yield self._daemon.command(commands.SendMail(contact, person.id, message.compose(mail)))
         return types.Id(id=mail.message_id.hex())
 
-    def _sender(self, identity: str | None) -> Person:
-        people = self._people()
+    def _need_identity(self) -> None:
         if self._daemon.locked:
             raise UserError("The profile is locked: unlock it with its passphrase first.", "locked")
-        if not people:
+        if not self._people():
             raise UserError(
                 "You have no identity yet: create one first (mixmail id new NAME).", "no-identity"
             )
+
+    def _sender(self, identity: str | None, contact: str) -> Person:
+        """Who writes to a contact: as asked for, else who wrote last, else the first.
+
+        Who wrote last, so that nobody learns by chance that two identities are one person.
+        """
+        people = self._people()
         if identity is None:
-            return next(iter(people.values()))
+            state = self._daemon.agent.state
+            wrote = [
+                (one.last_traffic, one.identity) for one in state.sessions.values() if one.contact == contact
+            ]
+            wrote += [(one.created, one.identity) for one in state.outbox.values() if one.contact == contact]
+            last = [name for _, name in sorted(wrote) if state.in_use(name)]
+            in_use = [id for id, person in people.items() if not person.archived]
+            return people[(last[-1:] or in_use or list(people))[0]]
         if identity not in people:
             raise UserError("There is no such identity; see 'mixmail id list'.", "no-identity")
         return people[identity]
@@ -380,6 +439,10 @@ def _lossy(one: NodeLoss) -> types.LossyNode:
     return types.LossyNode(
         node_id=one.node_id.hex(), loss=one.loss, low=one.low, high=one.high, queries=one.queries
     )
+
+
+def _identity(person: Person) -> types.Identity:
+    return types.Identity(id=person.id, name=person.name, address=person.id, archived=person.archived)
 
 
 def _contact(contact: Contact) -> types.Contact:

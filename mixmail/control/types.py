@@ -118,9 +118,12 @@ class Stopping(Shape, frozen=True, kw_only=True):
 
 
 class Identity(Shape, frozen=True, kw_only=True):
+    """`archived`: it keeps its mails and is not used."""
+
     id: str
     name: str
     address: str
+    archived: bool = False
 
 
 class IdentityCreateParams(Shape, frozen=True, kw_only=True):
@@ -128,6 +131,43 @@ class IdentityCreateParams(Shape, frozen=True, kw_only=True):
 
     name: str
     passphrase: str | None = None
+
+
+class IdentityRestoreParams(Shape, frozen=True, kw_only=True):
+    """`words`: the 24 seed words of an identity that was."""
+
+    name: str
+    words: str
+
+
+class IdentityRenameParams(Shape, frozen=True, kw_only=True):
+    id: str
+    name: str
+
+
+class IdentityArchiveParams(Shape, frozen=True, kw_only=True):
+    id: str
+    archived: bool
+
+
+class IdentityWordsParams(Shape, frozen=True, kw_only=True):
+    """`passphrase`: the profile's, where it has one."""
+
+    id: str
+    passphrase: str | None = None
+
+
+class SeedWords(Shape, frozen=True, kw_only=True):
+    """The 24 words in their order."""
+
+    words: list[str]
+
+
+class PassphraseParams(Shape, frozen=True, kw_only=True):
+    """None stands for no passphrase."""
+
+    old: str | None = None
+    new: str | None = None
 
 
 class Contact(Shape, frozen=True, kw_only=True):
@@ -233,7 +273,11 @@ class MailMarkParams(Shape, frozen=True, kw_only=True):
 
 
 class MailSendParams(Shape, frozen=True, kw_only=True):
-    """`to` is a contact's id or name, or an address.  `identity` None: the first one."""
+    """`to` is a contact's id or name, or an address.
+
+    `identity` None: the one that the answered mail was written to, else the one that wrote to this contact
+    last, else the first.
+    """
 
     to: str
     subject: str
@@ -337,6 +381,12 @@ METHODS: dict[str, Method] = dict(
         _method("status", Empty, Status),
         _method("identity.list", Empty, list[Identity]),
         _method("identity.create", IdentityCreateParams, Identity),
+        _method("identity.restore", IdentityRestoreParams, Identity),
+        _method("identity.rename", IdentityRenameParams, Empty),
+        _method("identity.archive", IdentityArchiveParams, Empty),
+        _method("identity.delete", IdParams, Empty),
+        _method("identity.words", IdentityWordsParams, SeedWords),
+        _method("passphrase", PassphraseParams, Empty),
         _method("contact.list", Empty, list[Contact]),
         _method("contact.add", ContactAddParams, Contact),
         _method("contact.rename", ContactRenameParams, Empty),

@@ -183,10 +183,17 @@ class Daemon:
         self._run_agent(self.agent.start(self.now()))
         self._rearm()
 
-    def set_passphrase(self, passphrase: str) -> Deferred[None]:
-        """From the next start on, the profile opens only with this passphrase."""
+    def set_passphrase(self, old: str | None, new: str | None) -> Deferred[None]:
+        """From the next start on, the profile opens only with `new` (None: without any).
+
+        UserError "passphrase" or "locked" if `old` does not open it.
+        """
         path = self.home.profile_key
-        return self._workshop.pool(partial(profile_key.change_passphrase, path, None, passphrase))
+        return self._workshop.pool(partial(profile_key.change_passphrase, path, old, new))
+
+    def check_passphrase(self, passphrase: str | None) -> Deferred[bytes]:
+        """UserError "passphrase" or "locked" unless it opens the profile."""
+        return self._workshop.pool(partial(profile_key.load, self.home.profile_key, passphrase))
 
     def _open_profile(self, passphrase: str | None = None) -> Rows:
         path, database = self.home.profile_key, self.home.profile_db

@@ -195,7 +195,7 @@ class Desk:
 
     def published(self) -> bool:
         """Whether the own profile stands in the network."""
-        return not self.agent._people._unpublished
+        return not self.agent._identities._unpublished
 
 
 def crash(desk: Desk) -> Desk:
