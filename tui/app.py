@@ -13,6 +13,7 @@ from mixmail.control.client import Client
 from tui.screens.compose import ComposeScreen
 from tui.screens.first_run import FirstRunScreen
 from tui.screens.main import MainScreen
+from tui.screens.seed_words import SeedWords
 from tui.screens.unlock import UnlockScreen
 from tui.session import RETRY, Connect, Connected, Gone, Session, Told
 from tui.theme import DARK, LIGHT
@@ -98,6 +99,11 @@ class MailApp(App[None]):
         def done(opened: bool | None) -> None:
             self._open = bool(opened)
             self.main.enter()
+            # On a network that is there to try the program, nobody needs paper.
+            if opened and isinstance(screen, FirstRunScreen) and self.session.connected:
+                identity = self.session.identity
+                if identity is not None and self.session.client.hello.anonymous:
+                    self.push_screen(SeedWords(self.session, identity))
 
         self.push_screen(screen, done)
 

@@ -49,7 +49,8 @@ class Session:
         self._retry = retry
         self._client: Client | None = None
         self.status: types.Status | None = None
-        self.identity: types.Identity | None = None
+        self.identity: types.Identity | None = None  # the first in use
+        self.identities: list[types.Identity] = []  # in use
         self.contacts: list[types.Contact] = []
 
     @property
@@ -85,7 +86,8 @@ class Session:
         """Fetch identity, contacts and status.  Raises UserError."""
         client = self.client
         identities = await client.identity_list()
-        self.identity = identities[0] if identities else None
+        self.identities = [one for one in identities if not one.archived]
+        self.identity = next(iter(self.identities or identities), None)
         self.contacts = await client.contact_list()
         self.status = await client.status()
 

@@ -33,6 +33,7 @@ class MemoryBackend:
         self.refuse: dict[str, Exception] = {}
         self.before: dict[str, Callable[[], object]] = {}
         self.sent_to: list[str] = []
+        self.sent_as: list[str | None] = []
         self._ids = itertools.count(1)
         if identity is not None:
             self.identities.append(types.Identity(id="i1", name=identity, address=address(identity)))
@@ -135,10 +136,36 @@ class MemoryBackend:
         return self.identities
 
     def identity_create(self, params: types.IdentityCreateParams) -> types.Identity:
-        self.identities.append(types.Identity(id="i1", name=params.name, address=address(params.name)))
-        self.passphrase = params.passphrase
+        number = f"i{len(self.identities) + 1}"
+        self.identities.append(types.Identity(id=number, name=params.name, address=address(params.name)))
+        self.passphrase = params.passphrase or self.passphrase
         self.publish("identity.changed", types.Empty())
         return self.identities[-1]
+
+    def _identity(self, id: str, **changes: Any) -> types.Empty:
+        self.identities = [
+            msgspec.structs.replace(one, **changes) if one.id == id else one for one in self.identities
+        ]
+        self.publish("identity.changed", types.Empty())
+        return types.Empty()
+
+    def identity_rename(self, params: types.IdentityRenameParams) -> types.Empty:
+        return self._identity(params.id, name=params.name)
+
+    def identity_archive(self, params: types.IdentityArchiveParams) -> types.Empty:
+        return self._identity(params.id, archived=params.archived)
+
+    def identity_delete(self, params: types.IdParams) -> types.Empty:
+        self.identities = [one for one in self.identities if one.id != params.id]
+        self.publish("identity.changed", types.Empty())
+        return types.Empty()
+
+    def identity_words(self, params: types.IdentityWordsParams) -> types.SeedWords:
+        if params.passphrase != self.passphrase:
+            if params.passphrase is None:
+                raise UserError("The profile is locked: give its passphrase.", "locked")
+            raise UserError("The passphrase is wrong: try again.", "passphrase")
+        return types.SeedWords(words=[f"word{number}" for number in range(1, 25)])
 
     def contact_list(self, params: types.Empty) -> list[types.Contact]:
         return self.contacts
@@ -211,6 +238,7 @@ class MemoryBackend:
         if contact is None and not params.to.startswith("mix1"):
             raise UserError(f"There is no contact {params.to}: add them first.", "unknown-contact")
         self.sent_to.append(params.to)
+        self.sent_as.append(params.identity)
         name = contact.name if contact else params.to
         mail = self.add_mail(
             name, params.subject, params.text, "outbox", in_reply_to=params.in_reply_to, parts=1, replicas=12

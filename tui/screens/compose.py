@@ -28,6 +28,7 @@ from tui.widgets.banner import Banner
 AUTOSAVE = 2.0
 """Seconds between two looks whether there is something new to keep."""
 
+_AS_BEFORE = "whoever wrote to them before, else the first"
 _QUOTED_LINES = 400
 _HEADERS = 2_000  # bytes that a mail has besides text and files, and some to spare
 
@@ -72,6 +73,7 @@ class ComposeScreen(Screen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "send", "Send", priority=True),
         Binding("ctrl+a", "attach", "Attach", priority=True),
+        Binding("ctrl+f", "sender", "From", show=False, priority=True),
         Binding("escape", "close", "Close, keep in Drafts", priority=True),
         Binding("ctrl+q", "close", "Close", show=False, priority=True),
     ]
@@ -82,6 +84,7 @@ class ComposeScreen(Screen[str | None]):
         self._letter = letter
         self._draft = letter.draft
         self._files = list(letter.files)
+        self._sender: types.Identity | None = None
         self._kept: tuple[str, str, str] = (letter.to, letter.subject, letter.text)
         self._lock = asyncio.Lock()  # one save or send at a time: two would make two drafts
         self._sending = False
@@ -101,6 +104,9 @@ class ComposeScreen(Screen[str | None]):
             with Horizontal(classes="field"):
                 yield Label("Subject", markup=False)
                 yield Input(safe_text.line(self._letter.subject), id="subject")
+            with Horizontal(classes="field", id="from-field"):
+                yield Label("From", markup=False)
+                yield Static("", id="from-line", markup=False)
             with Horizontal(classes="field", id="files-field"):
                 yield Label("Files", markup=False)
                 yield Static("", id="files-line", markup=False)
@@ -118,6 +124,7 @@ class ComposeScreen(Screen[str | None]):
             self.query_one("#text").focus()
         self.set_interval(AUTOSAVE, self.autosave)
         self.show_line()
+        self.show_sender()
         self.show_files()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -135,6 +142,20 @@ class ComposeScreen(Screen[str | None]):
         self.query_one("#files-field").display = bool(self._files)
         names = Safe(" · ".join(label(one) for one in self._files))
         self.query_one("#files-line", Static).update(safe_text.content(names))
+
+    def show_sender(self) -> None:
+        """The line that says as whom, where there is a choice."""
+        self.query_one("#from-field").display = len(self._session.identities) > 1
+        text = safe_text.line(self._sender.name) if self._sender else _AS_BEFORE
+        line = Content.assemble(text, ("   Ctrl+F: another", "dim"))
+        self.query_one("#from-line", Static).update(line)
+
+    def action_sender(self) -> None:
+        """The next identity; after the last one, what the daemon would choose."""
+        choices = [None, *self._session.identities]
+        place = choices.index(self._sender) if self._sender in choices else 0
+        self._sender = choices[(place + 1) % len(choices)]
+        self.show_sender()
 
     def action_attach(self) -> None:
         limit = self._session.client.hello.mail_limit if self._session.connected else 0
@@ -217,6 +238,7 @@ class ComposeScreen(Screen[str | None]):
                     subject,
                     text,
                     in_reply_to=self._letter.in_reply_to,
+                    identity=self._sender.id if self._sender else None,
                     attachments=self._files,
                 )
         except ConnectionLost:

@@ -52,6 +52,7 @@ _RIGHT = (
             ("a", "address book"),
             ("n", "new contact"),
             ("y", "copy my address"),
+            ("i", "my identities"),
         ),
     ),
     ("", (("?", "these keys"), ("q", "quit; mail goes on"))),

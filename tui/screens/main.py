@@ -22,6 +22,7 @@ from tui.screens.address_book import AddressBook
 from tui.screens.compose import ComposeScreen, Letter, reply_to
 from tui.screens.dialogs import AddContact, ShowAddress
 from tui.screens.help import HelpScreen
+from tui.screens.identities import Identities
 from tui.screens.save_attachment import SaveAttachment
 from tui.session import Session, toast, told
 from tui.widgets.banner import Banner
@@ -54,6 +55,7 @@ class MainScreen(Screen[None]):
         Binding("u", "undo", "Undo", show=False),
         Binding("n", "add_contact", "New contact", show=False),
         Binding("y", "own_address", "My address", show=False),
+        Binding("i", "identities", "Identities", show=False),
         Binding("s", "save", "Save attachment", show=False),
         Binding("escape", "back", "Back", show=False),
         *[Binding(str(i + 1), f"folder('{name}')", name, show=False) for i, name in enumerate(NAMES)],
@@ -431,6 +433,9 @@ class MainScreen(Screen[None]):
                 toast(self, "Added. c writes to them.")
 
         self.app.push_screen(AddContact(self._session), added)
+
+    def action_identities(self) -> None:
+        self.app.push_screen(Identities(self._session))
 
     def action_own_address(self) -> None:
         if self._session.identity is not None:
