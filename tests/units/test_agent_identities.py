@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 
 import pytest
-from agent_world import Desk, Homes
+from agent_world import PARAMS, Desk, Homes
 
 from mixmail.agent.commands import (
     AddContact,
@@ -18,6 +19,7 @@ from mixmail.agent.commands import (
 )
 from mixmail.boxes.query import QueryOp, QueueRequest
 from mixmail.boxes.record import Record, RecordType
+from mixmail.effects import Offload
 from mixmail.errors import UserError
 from mixmail.mail.address import Address
 from mixmail.mail.identity import week_of
@@ -99,6 +101,17 @@ def test_an_archived_identity_asks_and_writes_nothing_and_its_slots_are_cover(de
     again = restarted(desk)
     assert again.agent.state.people[desk.address].archived
     assert not any(again.slot().real for _ in range(100))
+
+
+def test_a_profile_whose_stamp_is_found_after_archiving_does_not_leave(homes: Homes) -> None:
+    desk = Desk(homes, "ada", params=dataclasses.replace(PARAMS, box_bits=1))
+    assert desk.run(200, desk.published)
+    desk.run(100)
+    renamed = desk.agent.handle_command(RenameIdentity(desk.address, "Ada L."), desk.now)
+    assert any(isinstance(effect, Offload) for effect in renamed), "its stamps are looked for"
+    desk.command(ArchiveIdentity(desk.address, True))
+    desk.carry_out(renamed)
+    assert desk.published() and not any(desk.slot().real for _ in range(100))
 
 
 def test_an_archived_identity_makes_no_new_secrets_and_drops_old_ones(desk: Desk) -> None:
