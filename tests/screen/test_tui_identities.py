@@ -158,3 +158,18 @@ async def test_with_one_identity_there_is_no_choice_to_look_at(screen: Any) -> N
         await stage.press("c")
         await on(stage, ComposeScreen)
         assert "From" not in stage.text()
+
+
+async def test_a_mail_says_to_which_identity_it_came(screen: Any) -> None:
+    def prepare(backend: MemoryBackend) -> None:
+        backend.add_mail("Grace", "Hello", "x")
+
+    async with screen(prepare) as stage:
+        await stage.sees("From  Grace")
+        assert "To  " not in stage.text()
+        await stage.press("i", "n")
+        await stage.type("Bea\n")
+        await stage.sees("Bea")
+        await stage.press("escape", "enter")
+        await stage.press("escape", "j", "k", "enter")
+        await stage.sees("To    ada")

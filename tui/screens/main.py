@@ -251,7 +251,7 @@ class MainScreen(Screen[None]):
     async def _preview(self, id: str) -> None:
         mail = await self._session.client.mail_read(id)
         self._mail = mail
-        self.reader.show_mail(mail)
+        self.reader.show_mail(mail, both=len(self._session.identities) > 1)
 
     def on_mail_list_opened(self, event: MailList.Opened) -> None:
         source = event.row.source

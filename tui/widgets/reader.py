@@ -51,10 +51,11 @@ class Reader(VerticalScroll, can_focus=True):
             part.display = False
         self._body.update(Content(""))
 
-    def show_mail(self, mail: types.Mail) -> None:
+    def show_mail(self, mail: types.Mail, both: bool = False) -> None:
+        """`both`: with the own side, where the user has several identities."""
         summary = mail.summary
         self._change(summary.id)
-        self._fill(summary.subject, _fields(mail), _state(summary), mail.text)
+        self._fill(summary.subject, _fields(mail, both), _state(summary), mail.text)
 
     def show_draft(self, draft: types.Draft, to: Safe) -> None:
         self._change(draft.id)
@@ -76,12 +77,12 @@ class Reader(VerticalScroll, can_focus=True):
         self._subject.display = self._head.display = True
 
 
-def _fields(mail: types.Mail) -> list[Content]:
+def _fields(mail: types.Mail, both: bool) -> list[Content]:
     summary = mail.summary
-    if summary.folder == "inbox":
-        lines = [_field("From", safe_text.line(mail.from_name, _NAME) or Safe("(no name)"))]
-    else:
-        lines = [_field("To", safe_text.line(mail.to_name, _NAME) or Safe("(no name)"))]
+    sides = [("From", mail.from_name), ("To", mail.to_name)]
+    if not both:
+        sides = sides[:1] if summary.folder == "inbox" else sides[1:]
+    lines = [_field(label, safe_text.line(name, _NAME) or Safe("(no name)")) for label, name in sides]
     lines.append(_field("Date", Safe(words.long_date(summary.date))))
     for one in mail.attachments:
         name = safe_text.line(one.name, _NAME) or Safe("(no name)")
