@@ -278,8 +278,6 @@ def wire(blocks: int, seconds: float, seed: int) -> dict[str, Any]:
             people = ((network.you, "friend"), (network.echo, "Ada"))
             network.you.start()
             network.meet()
-            (ada,) = network.you.ask(lambda client: client.identity_list())
-            network.echo.ask(lambda client: client.contact_add(ada.address, "Ada"))
             first = _write(people, "Before")
             wait_for(lambda: _all_read(people, first), "the first mails are read")
             for number, kind in enumerate(order_of(blocks, seed)):

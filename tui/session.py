@@ -16,6 +16,9 @@ from tui import safe_text
 
 Connect = Callable[[], Awaitable[Client]]
 
+INCOMING = ("inbox", "requests")
+"""The folders of what others wrote."""
+
 RETRY = 1.0
 """Seconds between two attempts to reach a daemon that has gone away."""
 
@@ -100,7 +103,9 @@ class Session:
     def contact_named(self, name: str) -> types.Contact | None:
         """The contact that the user means by `name`, as it is shown; None if there is not just one."""
         wanted = name.strip().casefold()
-        found = [one for one in self.contacts if self.name_of(one).casefold() == wanted]
+        found = [
+            one for one in self.contacts if one.state != "request" and self.name_of(one).casefold() == wanted
+        ]
         return found[0] if len(found) == 1 else None
 
 

@@ -60,6 +60,28 @@ class RemoveContact:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptContact:
+    """Take a stranger who wrote into the address book."""
+
+    contact: str
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreContact:
+    """Forget a stranger who wrote, with his mails."""
+
+    contact: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockContact:
+    """Read nothing of a contact any more, or (`blocked` False) again."""
+
+    contact: str
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SendMail:
     """Send `eml` (as `mixmail.mail.message.compose` made it) to a contact."""
 
@@ -76,3 +98,4 @@ class CancelMail:
 
 
 IdentityCommand = RenameIdentity | ArchiveIdentity | DeleteIdentity
+ContactCommand = RenameContact | RemoveContact | AcceptContact | IgnoreContact | BlockContact

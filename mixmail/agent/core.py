@@ -20,11 +20,16 @@ from mixmail.params import Network
 from mixmail.randomness import Randomness
 
 from .commands import (
+    AcceptContact,
     AddContact,
     ArchiveIdentity,
+    BlockContact,
     CancelMail,
+    ContactCommand,
     CreateIdentity,
     DeleteIdentity,
+    IdentityCommand,
+    IgnoreContact,
     RemoveContact,
     RenameContact,
     RenameIdentity,
@@ -45,18 +50,7 @@ from .schedule import SendSchedule, SlotKind
 from .suspects import Suspects
 from .tables import Rows
 
-Command = (
-    CreateIdentity
-    | RenameIdentity
-    | ArchiveIdentity
-    | DeleteIdentity
-    | AddContact
-    | RenameContact
-    | RemoveContact
-    | SendMail
-    | CancelMail
-    | Done
-)
+Command = CreateIdentity | IdentityCommand | AddContact | ContactCommand | SendMail | CancelMail | Done
 
 
 class Agent:
@@ -132,6 +126,12 @@ class Agent:
                 return self._people.rename_contact(command.contact, command.name)
             case RemoveContact():
                 return self._people.remove_contact(command.contact)
+            case AcceptContact():
+                return self._people.accept(command.contact)
+            case IgnoreContact():
+                return self._people.ignore(command.contact)
+            case BlockContact():
+                return self._people.block(command.contact, command.blocked)
             case SendMail():
                 return self._outbox.submit(command.identity, command.contact, command.eml, now)
             case CancelMail():

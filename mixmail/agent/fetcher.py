@@ -64,7 +64,7 @@ class Fetcher:
         params = self._context.params
         # Sessions that the user never answered come last: strangers cannot push friends out.
         ranked = sorted(
-            (one for one in self._state.sessions.values() if self._state.in_use(one.identity)),
+            filter(self._state.reads, self._state.sessions.values()),
             key=lambda session: (session.state == "unanswered", -session.last_traffic),
         )
         rng = self._context.rng
@@ -111,7 +111,8 @@ class Fetcher:
         self._follows.remove(follow)
         target = follow.target
         if isinstance(target, Session):
-            return self._read_session(target, polled=False) if target.id in self._state.sessions else None
+            known = target.id in self._state.sessions and self._state.reads(target)
+            return self._read_session(target, polled=False) if known else None
         return self._read_inbox(self._state.people[target.identity], target, now)
 
     def _follow_later(self, target: Session | Inbox, now: float) -> None:
@@ -321,8 +322,11 @@ class Fetcher:
         self._state.seen.add(session.id)
         known = Put("seen", {"id": session.id, "day": day_of(now)})
         effects: list[Effect] = []
-        if first.sender.text not in self._state.contacts:
-            effects.extend(self._people.learn(first.sender, nameless(first.sender), now))
+        contact = self._state.contacts.get(first.sender.text)
+        if contact is None:
+            effects.extend(self._people.learn(first.sender, nameless(first.sender), now, request=True))
+        elif contact.blocked:
+            return [Persist((seen, known), "inbox.junk")]
         self._state.sessions[session.id] = session
         return [*effects, *self._accept(session, first.part, [seen, known], now)]
 

@@ -63,7 +63,10 @@ class Inbox:
 
 @dataclass(slots=True)
 class Contact:
-    """Somebody to write to; the id is the text of the address."""
+    """Somebody to write to; the id is the text of the address.
+
+    `request`: a stranger who wrote, about whom the user has not decided.  `blocked`: nothing of it is read.
+    """
 
     id: str
     name: str
@@ -74,6 +77,8 @@ class Contact:
     profile_week: int = 0
     last_traffic: float = 0.0
     asked: int = 0
+    blocked: bool = False
+    request: bool = False
 
     def row(self) -> Row:
         """The row of table `contacts`."""
@@ -84,7 +89,8 @@ class Contact:
             "profile": self.profile_raw,
             "profile_week": self.profile_week,
             "last_traffic": self.last_traffic,
-            "blocked": 0,
+            "blocked": int(self.blocked),
+            "request": int(self.request),
         }
 
 
@@ -202,6 +208,11 @@ class AgentState:
             del self.incoming[key], self.incoming_total[key]
         return [Delete("incoming", {"session": session.id})]
 
+    def reads(self, session: Session) -> bool:
+        """Whether a session is read: its identity is in use and its contact not blocked."""
+        contact = self.contacts.get(session.contact)
+        return self.in_use(session.identity) and contact is not None and not contact.blocked
+
     def in_use(self, identity: str) -> bool:
         """Whether an own identity is here and not archived."""
         person = self.people.get(identity)
@@ -232,6 +243,8 @@ def load(rows: Rows) -> AgentState:
             raw,
             row["profile_week"],
             row["last_traffic"],
+            blocked=bool(row["blocked"]),
+            request=bool(row["request"]),
         )
     for row in rows.get("sessions", ()):
         state.sessions[row["id"]] = _session(row)

@@ -66,6 +66,8 @@ class Outbox:
                 "That identity is archived: use it again first (mixmail id archive --undo).", "archived"
             )
         known = self._people.contact(contact)
+        if known.blocked:
+            raise UserError(f"{known.name} is blocked: unblock the contact first.", "blocked")
         if len(eml) > self._context.params.mail_limit:
             limit = self._context.params.mail_limit // 1000
             raise UserError(f"The mail is too large: {limit} kB at most; attach less.", "too-large")
@@ -95,7 +97,9 @@ class Outbox:
             "search_text": search_text(parsed, known.name),
             "eml": eml,
         }
-        return [Persist((Put("mails", row),), "mail.queued"), self._emit(mail), *self._seal(mail, now)]
+        accepted = self._people.accept(contact)  # who answers a stranger wants to hear of him
+        queued = Persist((Put("mails", row),), "mail.queued")
+        return [queued, *accepted, self._emit(mail), *self._seal(mail, now)]
 
     def cancel(self, mail_id: str) -> list[Effect]:
         """Take back a mail of which no packet has left."""

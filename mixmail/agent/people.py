@@ -23,7 +23,7 @@ from .events import ContactsChanged
 from .model import Contact
 from .queries import Task
 
-KINDS = (0, 1)
+REQUESTS = "requests"
 
 
 def nameless(address: Address) -> str:
@@ -43,19 +43,25 @@ class People:
     def add_contact(self, text: str, name: str, now: float) -> list[Effect]:
         """Add an address to the book; UserError if it is none or is there already."""
         address = Address.parse(text)
-        if address.text in self._state.contacts:
-            known = self._state.contacts[address.text].name
-            raise UserError(f"That address is in the address book already, as {known}.", "known-contact")
+        known = self._state.contacts.get(address.text)
+        if known is not None and known.request:
+            effects = self.accept(known.id)
+            return [*effects, *self.rename_contact(known.id, name)] if name.strip() else effects
+        if known is not None:
+            what = "blocked there" if known.blocked else "there"
+            raise UserError(
+                f"That address is in the address book already, {what} as {known.name}.", "known-contact"
+            )
         self._lookups[address.text] = now
         return self.learn(address, name.strip() or nameless(address), now)
 
-    def learn(self, address: Address, name: str, now: float) -> list[Effect]:
-        """Add a contact.
+    def learn(self, address: Address, name: str, now: float, request: bool = False) -> list[Effect]:
+        """Add a contact, `request`: a stranger about whom the user has to decide.
 
         The profile of one who wrote first is not looked up: an answer needs none, and strangers could
         make us read at keys of their choice.
         """
-        contact = Contact(address.text, name, address, now)
+        contact = Contact(address.text, name, address, now, request=request)
         self._state.contacts[contact.id] = contact
         return [Persist((Put("contacts", contact.row()),), "contact"), Emit(ContactsChanged(contact.id))]
 
@@ -79,6 +85,40 @@ class People:
         known.name = name.strip()
         change = Update("contacts", {"id": contact}, {"name": known.name})
         return [Persist((change,), "contact"), Emit(ContactsChanged(contact))]
+
+    def accept(self, contact: str) -> list[Effect]:
+        """A stranger becomes a contact like any other; his mails go to the inbox."""
+        known = self.contact(contact)
+        if not known.request:
+            return []
+        known.request = False
+        changes = (
+            Update("contacts", {"id": contact}, {"request": 0}),
+            Update("mails", {"contact": contact, "folder": REQUESTS}, {"folder": "inbox"}),
+        )
+        return [Persist(changes, "contact"), Emit(ContactsChanged(contact))]
+
+    def ignore(self, contact: str) -> list[Effect]:
+        """Forget a stranger and his mails; he is not told, and may write again."""
+        known = self.contact(contact)
+        if not known.request:
+            raise UserError(
+                f"{known.name} is in the address book: remove or block the contact.", "no-request"
+            )
+        drop = Persist((self._drop_requests(contact),), "contact")
+        return [drop, *self.remove_contact(contact)]
+
+    def block(self, contact: str, blocked: bool) -> list[Effect]:
+        """Read nothing of a contact any more, or again; he is not told."""
+        known = self.contact(contact)
+        known.blocked, known.request = blocked, False
+        changes: list[Change] = [Update("contacts", {"id": contact}, {"blocked": int(blocked), "request": 0})]
+        if blocked:
+            changes.append(self._drop_requests(contact))
+        return [Persist(tuple(changes), "contact"), Emit(ContactsChanged(contact))]
+
+    def _drop_requests(self, contact: str) -> Delete:
+        return Delete("mails", {"contact": contact, "folder": REQUESTS})
 
     def remove_contact(self, contact: str) -> list[Effect]:
         """Forget a contact and its sessions; mails already here stay."""

@@ -185,7 +185,7 @@ def mail_row(
     """The row of table `mails` for a mail that has arrived."""
     return {
         "id": mail_id,
-        "folder": "inbox",
+        "folder": "requests" if contact.request else "inbox",
         "identity": identity,
         "contact": contact.id,
         "contact_name": contact.name,

@@ -15,7 +15,7 @@ Named = TypeVar("Named", types.Contact, types.Identity)
 PAGE = 200
 """Mails asked for at once while an abbreviation is looked up."""
 
-FOLDERS: tuple[types.Folder, ...] = ("inbox", "sent", "outbox")
+FOLDERS: tuple[types.Folder, ...] = ("inbox", "requests", "sent", "outbox")
 
 
 async def mail(client: Client, id: str) -> types.Mail:

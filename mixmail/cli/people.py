@@ -280,10 +280,39 @@ async def contact_remove(client: Client, who: str, yes: bool) -> None:
     await client.contact_remove(found.id)
 
 
+@contact.command(name="accept", examples="mixmail contact accept Zoe")
+@click.argument("who", metavar="CONTACT")
+@with_client
+async def contact_accept(client: Client, who: str) -> None:
+    """Take a stranger who wrote to you into the address book.
+
+    His mails move from the folder "requests" to the inbox. Answering him does the same.
+    """
+    await client.contact_accept((await find.contact(client, who)).id)
+
+
+@contact.command(name="ignore", examples="mixmail contact ignore Zoe")
+@click.argument("who", metavar="CONTACT")
+@with_client
+async def contact_ignore(client: Client, who: str) -> None:
+    """Forget a stranger who wrote to you, with his mails; he may write again and is not told."""
+    await client.contact_ignore((await find.contact(client, who)).id)
+
+
+@contact.command(name="block", examples="mixmail contact block Zoe\nmixmail contact block Zoe --undo")
+@click.argument("who", metavar="CONTACT")
+@click.option("--undo", is_flag=True, help="Read what comes from now on.")
+@with_client
+async def contact_block(client: Client, who: str, undo: bool) -> None:
+    """Read nothing of CONTACT any more; for the other side all looks as before."""
+    await client.contact_block((await find.contact(client, who)).id, not undo)
+
+
 def print_people(people: Sequence[types.Contact]) -> None:
     """Name, address and (where it is not the address itself) id, one a line."""
     for person in people:
-        click.echo(f"{plain.ljust(person.name, 24)}  {plain.line(person.address)}{_id_of(person)}")
+        state = "" if person.state == "known" else f"  ({person.state})"
+        click.echo(f"{plain.ljust(person.name, 24)}  {plain.line(person.address)}{_id_of(person)}{state}")
 
 
 def _id_of(person: types.Contact | types.Identity) -> str:

@@ -58,6 +58,14 @@ class Backend(Protocol):
 
     def contact_remove(self, params: types.IdParams) -> Answer[types.Empty]: ...
 
+    def contact_accept(self, params: types.IdParams) -> Answer[types.Empty]:
+        """A stranger becomes a contact, his mails go to the inbox."""
+
+    def contact_ignore(self, params: types.IdParams) -> Answer[types.Empty]:
+        """Forgets a stranger and his mails.  UserError "no-request"."""
+
+    def contact_block(self, params: types.ContactBlockParams) -> Answer[types.Empty]: ...
+
     def mail_list(self, params: types.MailListParams) -> Answer[types.MailPage]: ...
 
     def mail_read(self, params: types.IdParams) -> Answer[types.Mail]:

@@ -240,6 +240,15 @@ class Client:
     async def contact_remove(self, id: str) -> None:
         await self.call("contact.remove", id=id)
 
+    async def contact_accept(self, id: str) -> None:
+        await self.call("contact.accept", id=id)
+
+    async def contact_ignore(self, id: str) -> None:
+        await self.call("contact.ignore", id=id)
+
+    async def contact_block(self, id: str, blocked: bool = True) -> None:
+        await self.call("contact.block", id=id, blocked=blocked)
+
     async def mail_list(
         self, folder: types.Folder, offset: int = 0, limit: int = 50, search: str = ""
     ) -> types.MailPage:

@@ -188,16 +188,29 @@ class DaemonBackend:
         return _contact(self._daemon.agent.state.contacts[address.text])
 
     @inlineCallbacks
-    def contact_rename(self, params: types.ContactRenameParams) -> Any:
-        """Another name."""
-        yield self._daemon.command(commands.RenameContact(params.id, params.name))
+    def _change_contact(self, command: commands.ContactCommand) -> Any:
+        yield self._daemon.command(command)
         return types.Empty()
 
-    @inlineCallbacks
+    def contact_rename(self, params: types.ContactRenameParams) -> Any:
+        """Another name."""
+        return self._change_contact(commands.RenameContact(params.id, params.name))
+
     def contact_remove(self, params: types.IdParams) -> Any:
         """Out of the address book."""
-        yield self._daemon.command(commands.RemoveContact(params.id))
-        return types.Empty()
+        return self._change_contact(commands.RemoveContact(params.id))
+
+    def contact_accept(self, params: types.IdParams) -> Any:
+        """A stranger into the address book."""
+        return self._change_contact(commands.AcceptContact(params.id))
+
+    def contact_ignore(self, params: types.IdParams) -> Any:
+        """A stranger and his mails away."""
+        return self._change_contact(commands.IgnoreContact(params.id))
+
+    def contact_block(self, params: types.ContactBlockParams) -> Any:
+        """Nothing of a contact is read, or it is again."""
+        return self._change_contact(commands.BlockContact(params.id, params.blocked))
 
     # mail
 
@@ -223,7 +236,7 @@ class DaemonBackend:
         mail = message.parse(row["eml"])
         person = self._people().get(row["identity"])
         own = person.name if person else ""
-        incoming = row["folder"] == "inbox"
+        incoming = row["folder"] in ("inbox", "requests")
         return types.Mail(
             summary=_summary(row),
             text=mail.text,
@@ -447,7 +460,11 @@ def _identity(person: Person) -> types.Identity:
 
 def _contact(contact: Contact) -> types.Contact:
     return types.Contact(
-        id=contact.id, name=contact.name, address=contact.id, last_traffic=contact.last_traffic or None
+        id=contact.id,
+        name=contact.name,
+        address=contact.id,
+        last_traffic=contact.last_traffic or None,
+        state="blocked" if contact.blocked else "request" if contact.request else "known",
     )
 
 

@@ -13,7 +13,8 @@ import msgspec
 
 API_VERSION = 1
 
-Folder = Literal["inbox", "outbox", "sent"]
+Folder = Literal["inbox", "requests", "outbox", "sent"]
+ContactState = Literal["known", "request", "blocked"]
 MailState = Literal["queued", "sent", "stored", "answered", "failed", "received"]
 
 
@@ -171,12 +172,17 @@ class PassphraseParams(Shape, frozen=True, kw_only=True):
 
 
 class Contact(Shape, frozen=True, kw_only=True):
-    """`last_traffic`: the newest mail in either direction, None before the first."""
+    """`last_traffic`: the newest mail in either direction, None before the first.
+
+    `state`: "request" is a stranger who wrote and about whom the user has to decide, "blocked" one of whom
+    nothing is read.
+    """
 
     id: str
     name: str
     address: str
     last_traffic: float | None = None
+    state: ContactState = "known"
 
 
 class ContactAddParams(Shape, frozen=True, kw_only=True):
@@ -187,6 +193,11 @@ class ContactAddParams(Shape, frozen=True, kw_only=True):
 class ContactRenameParams(Shape, frozen=True, kw_only=True):
     id: str
     name: str
+
+
+class ContactBlockParams(Shape, frozen=True, kw_only=True):
+    id: str
+    blocked: bool
 
 
 class IdParams(Shape, frozen=True, kw_only=True):
@@ -391,6 +402,9 @@ METHODS: dict[str, Method] = dict(
         _method("contact.add", ContactAddParams, Contact),
         _method("contact.rename", ContactRenameParams, Empty),
         _method("contact.remove", IdParams, Empty),
+        _method("contact.accept", IdParams, Empty),
+        _method("contact.ignore", IdParams, Empty),
+        _method("contact.block", ContactBlockParams, Empty),
         _method("mail.list", MailListParams, MailPage),
         _method("mail.read", IdParams, Mail),
         _method("mail.attachment", MailAttachmentParams, Attachment),

@@ -80,5 +80,8 @@ class Echo:
 
 
 def _unread(profile: ProfileDatabase) -> list[str]:
-    _, _, rows = profile.list_mails("inbox", 0, 1_000_000, "")
-    return [row["id"] for row in rows if row["unread"]]
+    found = []
+    for folder in ("inbox", "requests"):
+        _, _, rows = profile.list_mails(folder, 0, 1_000_000, "")
+        found += [row["id"] for row in rows if row["unread"]]
+    return found

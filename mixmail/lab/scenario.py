@@ -61,7 +61,7 @@ def send(
 
 def arrived(host: LabHost) -> list[message.Mail]:
     """The mails of the inbox, oldest first."""
-    rows = [row for row in host.tables.get("mails", {}).values() if row["folder"] == "inbox"]
+    rows = [row for row in host.tables.get("mails", {}).values() if row["folder"] in ("inbox", "requests")]
     return [message.parse(row["eml"]) for row in sorted(rows, key=lambda row: row["date"])]
 
 

@@ -15,7 +15,8 @@ from mixmail.effects import Change, Delete, Put, Update
 from mixmail.errors import LocalProtocolError
 from mixmail.storage import driver
 
-SCRIPTS = ((importlib.resources.files("mixmail.storage") / "schema" / "profile_v1.sql").read_text("utf-8"),)
+_SCHEMA = importlib.resources.files("mixmail.storage") / "schema"
+SCRIPTS = tuple((_SCHEMA / f"profile_v{version}.sql").read_text("utf-8") for version in (1, 2))
 NOT_LISTED = ("search_text", "eml")
 
 

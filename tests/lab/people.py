@@ -100,7 +100,7 @@ class User:
     def _arrived(self) -> list[message.Mail]:
         # Asked after every step of the scheduler: parse again only when something has come.
         rows = self.host.tables.get("mails", {}).values()
-        count = sum(row["folder"] == "inbox" for row in rows)
+        count = sum(row["folder"] in ("inbox", "requests") for row in rows)
         if count != len(self._inbox):
             self._inbox = arrived(self.host)
         return self._inbox

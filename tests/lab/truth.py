@@ -24,6 +24,9 @@ def _holds(host: LabHost, record: Record) -> bool:
     return any(entry.identical(record) for entry in host.store.queue_list(record.key, FIRST, 1_000))
 
 
+ARRIVED = ("inbox", "requests")
+
+
 class Truth:
     """Follows a lab from its start; AssertionError in the step in which something is claimed too early.
 
@@ -52,7 +55,7 @@ class Truth:
     def _persisted(self, host: LabHost, effect: Persist) -> None:
         self.points[effect.point] += 1
         for change in effect.changes:
-            if isinstance(change, Put) and change.table == "mails" and change.row["folder"] == "inbox":
+            if isinstance(change, Put) and change.table == "mails" and change.row["folder"] in ARRIVED:
                 key = host.number, change.row["id"]
                 self.delivered[key] += 1
                 assert self.delivered[key] == 1, f"host {host.number}: one mail delivered twice"

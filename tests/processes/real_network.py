@@ -153,9 +153,11 @@ class RealNetwork:
         self._name = "friend" if friend else "echo"
 
     def meet(self) -> None:
-        """You get an identity and the other's address; your daemon has to run."""
-        self.you.ask(lambda client: client.identity_create("Ada"))
+        """You get an identity and the other's address, a friend gets yours; your daemon has to run."""
+        ada = self.you.ask(lambda client: client.identity_create("Ada"))
         self.you.ask(lambda client: client.contact_add(self._address, self._name))
+        if self._name == "friend":
+            self.echo.ask(lambda client: client.contact_add(ada.address, "Ada"))
 
     def close(self) -> None:
         """End everything that was started here."""

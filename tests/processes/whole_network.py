@@ -249,7 +249,9 @@ class WholeNetwork:
         """The mails in an inbox, newest first."""
 
         def read(profile: Any) -> list[bytes]:
-            _, _, rows = profile.list_mails("inbox", 0, 1_000)
+            rows = [
+                row for folder in ("inbox", "requests") for row in profile.list_mails(folder, 0, 1_000)[2]
+            ]
             return [profile.get_mail(row["id"])["eml"] for row in rows]
 
         return [message.parse(raw) for raw in await self.daemons[name].in_profile(read)]

@@ -67,7 +67,7 @@ class MemoryBackend:
         """A mail that is there already; the newest is the last one added."""
         number = next(self._ids)
         contact = next((one.id for one in self.contacts if one.name == who), None)
-        incoming = folder == "inbox"
+        incoming = folder in ("inbox", "requests")
         fields: dict[str, Any] = {
             "id": f"m{number}",
             "folder": folder,
@@ -85,6 +85,12 @@ class MemoryBackend:
         self.texts[mail.id] = text
         self.files[mail.id] = list(files)
         return mail
+
+    def add_stranger(self, who: str, subject: str, text: str) -> types.MailSummary:
+        """A mail of somebody who is not in the address book."""
+        self.contacts.append(msgspec.structs.replace(self.add_contact(who), state="request"))
+        del self.contacts[-2]
+        return self.add_mail(who, subject, text, "requests")
 
     def arrive(self, who: str, subject: str, text: str) -> types.MailSummary:
         """A mail that comes in now."""
@@ -186,6 +192,29 @@ class MemoryBackend:
         self.publish("contacts.changed", types.Empty())
         return types.Empty()
 
+    def _decide(self, id: str, state: types.ContactState, folder: types.Folder | None) -> types.Empty:
+        """Another state of a contact; its requests go to `folder`, or away."""
+        self.contacts = [
+            msgspec.structs.replace(one, state=state) if one.id == id else one for one in self.contacts
+        ]
+        for mail in [one for one in self.mails if one.contact == id and one.folder == "requests"]:
+            if folder is None:
+                self.mails.remove(mail)
+            else:
+                self._change(mail.id, folder=folder)
+        self.publish("contacts.changed", types.Empty())
+        return types.Empty()
+
+    def contact_accept(self, params: types.IdParams) -> types.Empty:
+        return self._decide(params.id, "known", "inbox")
+
+    def contact_ignore(self, params: types.IdParams) -> types.Empty:
+        self._decide(params.id, "request", None)
+        return self.contact_remove(params)
+
+    def contact_block(self, params: types.ContactBlockParams) -> types.Empty:
+        return self._decide(params.id, "blocked" if params.blocked else "known", None)
+
     def contact_remove(self, params: types.IdParams) -> types.Empty:
         self.contacts = [one for one in self.contacts if one.id != params.id]
         self.publish("contacts.changed", types.Empty())
@@ -205,7 +234,7 @@ class MemoryBackend:
     def mail_read(self, params: types.IdParams) -> types.Mail:
         mail = self.mail(params.id)
         own, other = self.identities[0].name, mail.contact_name
-        incoming = mail.folder == "inbox"
+        incoming = mail.folder in ("inbox", "requests")
         return types.Mail(
             summary=mail,
             text=self.texts[mail.id],

@@ -182,10 +182,14 @@ class Desk:
         """The row of a mail."""
         return self.tables["mails"][(mail,)]
 
+    def arrived_rows(self) -> list[Row]:
+        """The mails that have arrived, those of strangers too."""
+        rows = self.tables.get("mails", {}).values()
+        return [row for row in rows if row["folder"] in ("inbox", "requests")]
+
     def inbox(self) -> list[str]:
         """The texts that have arrived."""
-        rows = self.tables.get("mails", {}).values()
-        return [message.parse(row["eml"]).text for row in rows if row["folder"] == "inbox"]
+        return [message.parse(row["eml"]).text for row in self.arrived_rows()]
 
     def states(self, mail: str) -> list[tuple[str, int, int]]:
         """(state, sent parts, parts) of the events about a mail, each once."""

@@ -37,7 +37,7 @@ def acquainted(homes: Homes) -> tuple[Desk, Desk, Desk]:
 
 def got(desk: Desk) -> int:
     """How many mails are in the inbox."""
-    return sum(row["folder"] == "inbox" for row in desk.tables.get("mails", {}).values())
+    return sum(row["folder"] in ("inbox", "requests") for row in desk.tables.get("mails", {}).values())
 
 
 def polled(alice: Desk, ann: Desk, bob: Desk, floods: bool) -> tuple[list[tuple[bool, bool]], int]:

@@ -26,7 +26,8 @@ class AddressBook(Screen[types.Contact | None]):
         Binding("n", "add", "New contact"),
         Binding("e", "rename", "Rename"),
         Binding("d", "remove", "Remove"),
-        Binding("y", "copy", "Copy address"),
+        Binding("b", "block", "Block"),
+        Binding("y", "copy", "Address"),
         Binding("escape,a,q", "back", "Back"),
         Binding("j", "move('down')", "Down", show=False),
         Binding("k", "move('up')", "Up", show=False),
@@ -57,21 +58,28 @@ class AddressBook(Screen[types.Contact | None]):
         chosen = self._chosen()
         options.clear_options()
         now, width = time.time(), self.app.size.width - 6
-        for contact in self._session.contacts:
+        shown = [one for one in self._session.contacts if one.state != "request"]
+        for contact in shown:
             options.add_option(Option(self._prompt(contact, now, width), id=contact.id))
-        if chosen is not None and self._session.contact(chosen.id):
+        if chosen is not None and chosen.id in [one.id for one in shown]:
             options.highlighted = options.get_option_index(chosen.id)
-        elif self._session.contacts:
+        elif shown:
             options.highlighted = 0
         own = self._session.identity
-        text = "Nobody here yet: n adds somebody by address.\n" if not self._session.contacts else ""
+        text = "Nobody here yet: n adds somebody by address.\n" if not shown else ""
         if own is not None:
             text += f"Your own address, for others to add:\n{safe_text.line(own.address)}"
         self.query_one("#own", Static).update(Content.styled(text, "dim"))
 
     def _prompt(self, contact: types.Contact, now: float, width: int) -> Content:
         name = self._session.name_of(contact)
-        last = "no mail yet" if contact.last_traffic is None else words.when(contact.last_traffic, now)
+        last = (
+            "blocked"
+            if contact.state == "blocked"
+            else "no mail yet"
+            if contact.last_traffic is None
+            else words.when(contact.last_traffic, now)
+        )
         left = Content(name).truncate(24, ellipsis=True, pad=True)
         middle = Content.styled(_short(safe_text.line(contact.address)), "dim")
         gap = " " * max(2, width - left.cell_length - 2 - middle.cell_length - len(last))
@@ -108,6 +116,28 @@ class AddressBook(Screen[types.Contact | None]):
         if (contact := self._chosen()) is not None:
             title = f"Address of {self._session.name_of(contact)}"
             self.app.push_screen(ShowAddress(title, contact.address))
+
+    def action_block(self) -> None:
+        contact = self._chosen()
+        if contact is None:
+            return
+        if contact.state == "blocked":
+            self.run_worker(self._block(contact, False), exclusive=True)
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == "yes":
+                self.run_worker(self._block(contact, True), exclusive=True)
+
+        name = self._session.name_of(contact)
+        question = f"Block {name}? Nothing of {name} is read until you press b again, and {name} is not told."
+        self.app.push_screen(Confirm("Block contact", question), answered)
+
+    async def _block(self, contact: types.Contact, blocked: bool) -> None:
+        with told(self):
+            await self._session.client.contact_block(contact.id, blocked)
+            await self._reload()
+            toast(self, f"{self._session.name_of(contact)} is {'' if blocked else 'no longer '}blocked.")
 
     def action_remove(self) -> None:
         contact = self._chosen()

@@ -43,7 +43,7 @@ _RIGHT = (
             ("Esc", "back"),
             ("g G", "first, last"),
             ("Space", "page down"),
-            ("1 2 3 4", "inbox … drafts"),
+            ("1 … 5", "inbox … requests"),
         ),
     ),
     (
@@ -53,6 +53,7 @@ _RIGHT = (
             ("n", "new contact"),
             ("y", "copy my address"),
             ("i", "my identities"),
+            ("+ - !", "a stranger: accept, ignore, block"),
         ),
     ),
     ("", (("?", "these keys"), ("q", "quit; mail goes on"))),

@@ -23,6 +23,7 @@ from tui.screens.compose import ComposeScreen, Letter, reply_to
 from tui.screens.dialogs import AddContact, ShowAddress
 from tui.screens.help import HelpScreen
 from tui.screens.identities import Identities
+from tui.screens.requests import Verb, decide
 from tui.screens.save_attachment import SaveAttachment
 from tui.session import Session, toast, told
 from tui.widgets.banner import Banner
@@ -55,6 +56,9 @@ class MainScreen(Screen[None]):
         Binding("u", "undo", "Undo", show=False),
         Binding("n", "add_contact", "New contact", show=False),
         Binding("y", "own_address", "My address", show=False),
+        Binding("plus", "decide('accept')", "Accept", show=False),
+        Binding("minus", "decide('ignore')", "Ignore", show=False),
+        Binding("exclamation_mark", "decide('block')", "Block", show=False),
         Binding("i", "identities", "Identities", show=False),
         Binding("s", "save", "Save attachment", show=False),
         Binding("escape", "back", "Back", show=False),
@@ -204,9 +208,9 @@ class MainScreen(Screen[None]):
     async def _count(self) -> None:
         client = self._session.client
         unread = 0
-        for folder in ("inbox", "outbox", "sent"):
+        for folder in ("inbox", "requests", "outbox", "sent"):
             page = await client.mail_list(folder, limit=0)
-            self.folders.show_count(folder, page.total, page.unread if folder == "inbox" else 0)
+            self.folders.show_count(folder, page.total, page.unread if folder in ("inbox", "requests") else 0)
             unread += page.unread if folder == "inbox" else 0
         self.folders.show_count("drafts", len(await client.draft_list()))
         self.app.sub_title = str(unread) if unread else ""
@@ -218,6 +222,7 @@ class MainScreen(Screen[None]):
             empty = {
                 "outbox": "Nothing is on its way.",
                 "sent": "Nothing sent yet. c writes a mail.",
+                "requests": "Nobody unknown has written. Mail of strangers comes here, not to the inbox.",
                 "drafts": "No drafts. What you write is kept here until you send it.",
             }
             return [("", empty[self.folder])]
@@ -301,6 +306,15 @@ class MainScreen(Screen[None]):
 
     def _write(self, letter: Letter) -> None:
         self.app.push_screen(ComposeScreen(self._session, letter), lambda _: self._renew_soon())
+
+    # strangers
+
+    def action_decide(self, verb: Verb) -> None:
+        row = self.mails.row
+        if self.folder == "requests" and row is not None and isinstance(row.source, types.MailSummary):
+            decide(self, self._session, row.source, verb, lambda: self._do(self._enter, "enter"))
+        else:
+            toast(self, "+ - and ! are for mails in Requests.", "warning")
 
     # deleting
 

@@ -10,9 +10,9 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-FolderName = Literal["inbox", "outbox", "sent", "drafts"]
-NAMES: tuple[FolderName, ...] = ("inbox", "outbox", "sent", "drafts")
-TITLES: dict[FolderName, str] = {"inbox": "Inbox", "outbox": "Outbox", "sent": "Sent", "drafts": "Drafts"}
+FolderName = Literal["inbox", "outbox", "sent", "drafts", "requests"]
+NAMES: tuple[FolderName, ...] = ("inbox", "outbox", "sent", "drafts", "requests")
+TITLES: dict[FolderName, str] = {name: name.capitalize() for name in NAMES}
 
 _WIDTH = 12
 

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from mixmail.control import types
 from tui import safe_text, words
 from tui.safe_text import Safe
+from tui.session import INCOMING
 
 # characters; the head must leave room for the text even where each of them is two cells wide
 _SUBJECT = 120
@@ -81,7 +82,7 @@ def _fields(mail: types.Mail, both: bool) -> list[Content]:
     summary = mail.summary
     sides = [("From", mail.from_name), ("To", mail.to_name)]
     if not both:
-        sides = sides[:1] if summary.folder == "inbox" else sides[1:]
+        sides = sides[:1] if summary.folder in INCOMING else sides[1:]
     lines = [_field(label, safe_text.line(name, _NAME) or Safe("(no name)")) for label, name in sides]
     lines.append(_field("Date", Safe(words.long_date(summary.date))))
     for one in mail.attachments:
@@ -93,6 +94,8 @@ def _fields(mail: types.Mail, both: bool) -> list[Content]:
 
 def _state(summary: types.MailSummary) -> list[Content]:
     lines = []
+    if summary.folder == "requests":
+        lines.append(_field("", Safe("a stranger:  + accept   - ignore   ! block   r answers and accepts")))
     glyph, state = words.state(summary)
     if state:
         lines.append(_field("State", Safe(f"{glyph} {state} — {_meaning(summary)}")))
