@@ -211,7 +211,7 @@ class AgentState:
     def reads(self, session: Session) -> bool:
         """Whether a session is read: its identity is in use and its contact not blocked."""
         contact = self.contacts.get(session.contact)
-        return self.in_use(session.identity) and contact is not None and not contact.blocked
+        return self.in_use(session.identity) and not (contact is not None and contact.blocked)
 
     def in_use(self, identity: str) -> bool:
         """Whether an own identity is here and not archived."""

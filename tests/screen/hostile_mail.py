@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 
 from lab_daemon import LabDaemon
 
-from mixmail.agent.commands import AddContact, CreateIdentity, SendMail
+from mixmail.agent.commands import AcceptContact, AddContact, CreateIdentity, SendMail
 from mixmail.daemon.home import NodeHome
 from mixmail.directory.network_file import NetworkFile
 from mixmail.lab.network import LabNetwork
@@ -90,7 +90,9 @@ def deliver(folder: Path, texts: Sequence[str]) -> list[int]:
                 mallory, SendMail(address, list(mallory.agent.state.people)[-1], raw_mail(number, text))
             )
         arrived = lab.run(TOO_LATE, lambda: victim.arrived == len(texts))
-        assert arrived, f"only {len(victim.mails())} of {len(texts)} mails have come"
+        assert arrived, f"only {victim.arrived} of {len(texts)} mails have come"
+        for stranger in list(victim.agent.state.contacts):
+            lab.command(victim.host, AcceptContact(stranger))
         numbers = []
         for row in victim.mails():
             eml = victim.profile.get_mail(row["id"])["eml"]

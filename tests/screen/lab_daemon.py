@@ -115,8 +115,11 @@ class LabDaemon:
         counts = self.host.store.count()
         return succeed(counts["records"] + counts["entries"])
 
-    def set_passphrase(self, passphrase: str) -> Deferred[None]:
-        return maybeDeferred(profile_key.change_passphrase, self._key_file, None, passphrase)
+    def set_passphrase(self, old: str | None, new: str | None) -> Deferred[None]:
+        return maybeDeferred(profile_key.change_passphrase, self._key_file, old, new)
+
+    def check_passphrase(self, passphrase: str | None) -> Deferred[bytes]:
+        return maybeDeferred(profile_key.load, self._key_file, passphrase)
 
     def unlock(self, passphrase: str) -> Deferred[None]:
         def opened() -> None:

@@ -90,8 +90,10 @@ async def test_from_the_first_run_to_an_answer_and_the_answer_to_it(people: Any)
         assert homes_of(ada, row["id"]) >= row["stored_min"]
 
     async with world.screen(GRACE, size=(120, 40)) as stage:
+        await stage.press("5")  # Ada is a stranger to her
         await stage.comes("Hello, is it true?")
         await stage.sees("Does this reach you?")
+        await stage.sees("a stranger:")
         assert len(stage.text().splitlines()) == 40
         await stage.type("r")
         await on(stage, ComposeScreen)
@@ -199,6 +201,7 @@ async def test_a_passphrase_shuts_the_mail_and_opens_it_again(people: Any) -> No
         assert "for your eyes" not in stage.text() and ada.locked
         await stage.type("übermorgen\n")
         await on(stage, MainScreen)
+        await stage.press("5")
         await stage.sees("for your eyes")
     world.write(GRACE, ADA, "and another", "after it")
 

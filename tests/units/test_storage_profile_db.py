@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mixmail.agent.tables import PRIMARY_KEYS, apply_change
 from mixmail.effects import Change, Delete, Put, Update
 from mixmail.errors import LocalProtocolError
-from mixmail.storage import profile_db
+from mixmail.storage import driver, profile_db
 from mixmail.storage.errors import Damaged, DiskFull
 from mixmail.storage.profile_db import ProfileDatabase
 from mixmail.testing import full_disk
@@ -72,6 +72,7 @@ def test_put_update_delete(profile: ProfileDatabase) -> None:
         "profile_week": None,
         "last_traffic": 0.0,
         "blocked": None,
+        "request": 0,
     }
     assert (two["id"], two["name"], two["last_traffic"]) == ("b", "bert", None)
     assert profile.rows("contacts", {"name": "anna", "profile_week": None}) == [one]
@@ -274,3 +275,19 @@ os.kill(os.getpid(), signal.SIGKILL)
     profile = ProfileDatabase(path, KEY)
     assert [row["id"] for row in profile.rows("contacts")] == ["a", "b"]
     profile.close()
+
+
+def test_a_profile_from_before_requests_opens_with_all_its_contacts_and_keeps_a_copy(tmp_path: Path) -> None:
+    path = tmp_path / "profile.db"
+    old = driver.open_database(path, profile_db.SCRIPTS[:1], KEY)
+    old.execute(
+        "INSERT INTO contacts (id, name, created, last_traffic, blocked) VALUES ('a', 'Ada', 1.5, 2.5, 0)"
+    )
+    old.close()
+    profile = ProfileDatabase(path, KEY)
+    (row,) = profile.rows("contacts")
+    assert (row["name"], row["request"], row["blocked"]) == ("Ada", 0, 0)
+    profile.close()
+    copy = driver.open_database(tmp_path / "profile.db.v1", profile_db.SCRIPTS[:1], KEY)
+    assert [tuple(row) for row in copy.execute("SELECT name FROM contacts")] == [("Ada",)]
+    copy.close()
