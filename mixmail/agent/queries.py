@@ -86,7 +86,7 @@ class Queries:
         Raises directory.path.NetworkTooSmall when the view has too few nodes.
         """
         params = self._network.parameters
-        route = draw_route(self._view, self._own_id, now, self._rng, avoid | task.avoid)
+        route = draw_route(self._view, self._own_id, now, self._rng, avoid, task.avoid)
         epoch = int(now // params.epoch)
         delay = delays.draw_delays_ms(params, self._rng, 2 * params.mixes)
         out = [_hop(node, epoch, ms) for node, ms in zip(route.out, delay, strict=False)]

@@ -40,40 +40,68 @@ class Route:
 
 
 def draw_route(
-    view: View, own_id: bytes, now: float, rng: Randomness, avoid: frozenset[bytes] = frozenset()
+    view: View,
+    own_id: bytes,
+    now: float,
+    rng: Randomness,
+    avoid: frozenset[bytes] = frozenset(),
+    used: frozenset[bytes] = frozenset(),
 ) -> Route:
     """A fresh route for a query of the node (or leaf) `own_id`; NetworkTooSmall when there is none.
 
     Never oneself.  With layers: no node twice among out + courier, nor among courier + back.  In small
-    networks only neighbours differ.  The proxy is any node but the courier.  Neither is one of `avoid`, which
-    the mixes may be; if less than half of the others are left then, it is as if nobody were to be avoided.
+    networks only neighbours differ.  The proxy is any node but the courier.
+
+    Courier and proxy are none of `avoid` nor of `used` (the ways that this query must differ from), which
+    the mixes may be: these are drawn first, as if nobody were to be avoided.  If less than half of the others
+    are left, `avoid` does not count; if less than two are, `used` does not either.  Where all that are left
+    are mixes of this route, its courier is one of the others.
     """
     others = _others(view, own_id, now)
     layers = _layers(view, own_id, now)
-    left = sum(item.node_id not in avoid for item in others) if avoid else len(others)
-    if 2 * left < len(others) or left < 2:
-        avoid = frozenset()
-    while True:  # one draw in four is taken at least: couriers and proxies are drawn from half or more
-        route = _draw_route(view, others, layers, rng)
-        if avoid.isdisjoint((route.courier.node_id, route.proxy.node_id)):
-            return route
-
-
-def _draw_route(view: View, others: tuple[Descriptor, ...], layers: Layers | None, rng: Randomness) -> Route:
+    without = _without(others, avoid, used) if avoid or used else frozenset()
     if layers is not None:
         out, back = _through(layers, rng), _through(layers, rng)
-        courier = _draw(others, (*out, *back), rng)
+        near: Sequence[Descriptor] = (*out, *back)
     elif len(others) >= view.network.parameters.layered_from:
-        first, second, third, courier = rng.sample(others, 4)
-        out = (first, second, third)
-        fourth, fifth, sixth = rng.sample([item for item in others if item is not courier], 3)
-        back = (fourth, fifth, sixth)
+        out, back = _three(rng.sample(others, 3)), _three(rng.sample(others, 3))
+        near = (*out, *back)
     else:
-        first, second, third, courier = _walk(others, None, 4, rng)
-        out = (first, second, third)
-        fourth, fifth, sixth = _walk(others, courier, 3, rng)
-        back = (fourth, fifth, sixth)
-    return Route(out, courier, _draw(others, (courier,), rng), back)
+        out, back = _three(_walk(others, 3, rng)), _three(_walk(others, 3, rng))
+        while len(others) == 2 and out[2] is not back[0]:  # the courier would have to be one of them
+            back = _three(_walk(others, 3, rng))
+        near = (out[2], back[0])
+    courier = _draw_end(others, near, without, rng)
+    return Route(out, courier, _draw_end(others, (courier,), without, rng), back)
+
+
+def _without(
+    others: tuple[Descriptor, ...], avoid: frozenset[bytes], used: frozenset[bytes]
+) -> frozenset[bytes]:
+    """The nodes that are neither courier nor proxy."""
+
+    def left(without: frozenset[bytes]) -> int:
+        return sum(item.node_id not in without for item in others)
+
+    without = avoid | used
+    if 2 * left(without) < len(others):
+        without = used
+    return without if left(without) >= 2 else frozenset()
+
+
+def _draw_end(
+    others: tuple[Descriptor, ...],
+    near: Sequence[Descriptor],
+    without: frozenset[bytes],
+    rng: Randomness,
+) -> Descriptor:
+    """A courier or proxy: none of `near`, and none of `without` if there is another."""
+    if without:
+        taken = without.union(item.node_id for item in near)
+        free = [item for item in others if item.node_id not in taken]
+        if free:
+            return rng.choice(free)
+    return _draw(others, near, rng)
 
 
 def draw_loop(view: View, own_id: bytes, now: float, rng: Randomness) -> tuple[Descriptor, ...]:
@@ -94,7 +122,7 @@ def draw_loop(view: View, own_id: bytes, now: float, rng: Randomness) -> tuple[D
         return (*after, _draw(others, (*after, *before), rng), *before)
     if len(others) >= view.network.parameters.layered_from:
         return tuple(rng.sample(others, count))
-    return tuple(_walk(others, None, count, rng))
+    return tuple(_walk(others, count, rng))
 
 
 def _others(view: View, own_id: bytes, now: float) -> tuple[Descriptor, ...]:
@@ -129,12 +157,14 @@ def _draw(nodes: Sequence[Descriptor], without: Sequence[Descriptor], rng: Rando
     return rng.choice([item for item in nodes if item.node_id not in taken])
 
 
-def _walk(
-    nodes: Sequence[Descriptor], before: Descriptor | None, count: int, rng: Randomness
-) -> list[Descriptor]:
-    """`count` uniform draws of which no two neighbours are equal, nor the first equal to `before`."""
+def _three(mixes: Sequence[Descriptor]) -> Mixes:
+    first, second, third = mixes
+    return first, second, third
+
+
+def _walk(nodes: Sequence[Descriptor], count: int, rng: Randomness) -> list[Descriptor]:
+    """`count` uniform draws of which no two neighbours are equal."""
     walk: list[Descriptor] = []
     for _ in range(count):
-        before = _draw(nodes, () if before is None else (before,), rng)
-        walk.append(before)
+        walk.append(_draw(nodes, walk[-1:], rng))
     return walk

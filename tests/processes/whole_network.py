@@ -140,9 +140,14 @@ class Recorder:
         draw, send = queries.draw_route, Queries.send
 
         def noted_draw(
-            view: View, own_id: bytes, now: float, rng: Randomness, avoid: frozenset[bytes]
+            view: View,
+            own_id: bytes,
+            now: float,
+            rng: Randomness,
+            avoid: frozenset[bytes],
+            used: frozenset[bytes],
         ) -> Route:
-            route = draw(view, own_id, now, rng, avoid)
+            route = draw(view, own_id, now, rng, avoid, used)
             self.routes.append(Drawn(own_id, route, rng, now, len(view.eligible(now))))
             return route
 

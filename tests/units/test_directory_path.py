@@ -274,6 +274,36 @@ def test_mixes_are_drawn_evenly_whoever_is_avoided():
         assert chi_square_per_degree(counts[role], sorted(set(others) - avoid), draws) < 2.5
 
 
+@pytest.mark.parametrize("count", [5, 7, 9, 13])
+def test_in_a_small_network_mixes_are_drawn_evenly_too(count):
+    """Drawn with the whole route again until courier and proxy will do, avoided nodes were mixes a third more
+    often than others in a network of nine: whoever was caught lying saw more, and the first hops told
+    whom this user avoids."""
+    view, own = network(count)
+    others = ids(*view.others(own, NOON))
+    draws, avoid = 4_000, frozenset(others[: len(others) // 4])
+    rng = SeededRandomness(23)
+    counts = positions([draw_route(view, own, NOON, rng, avoid) for _ in range(draws)])
+    layers = [ids(*layer) for layer in view.other_layers(own, NOON)]
+    for number in range(6):
+        nodes = layers[number % 3] if count >= 9 else others
+        assert chi_square_per_degree(counts[f"m{number + 1}"], nodes, draws) < BOUND
+
+
+def test_a_way_that_must_differ_does_so_where_many_are_avoided():
+    """A proxy must not check its own word because a few others are avoided as well."""
+    view, own = network(12)
+    others = ids(*view.others(own, NOON))
+    avoid, used = frozenset(others[:2]), frozenset(others[2:6])
+    rng = SeededRandomness(24)
+    counts = positions([draw_route(view, own, NOON, rng, avoid, used) for _ in range(400)])
+    for role in ("courier", "proxy"):
+        assert set(counts[role]) == set(others) - used
+    used = frozenset(others[:-2])
+    route = draw_route(view, own, NOON, rng, frozenset(), used)
+    assert route.proxy.node_id in others[-2:]
+
+
 def test_more_than_half_of_the_network_is_not_avoided():
     view, own = network(13)
     others = ids(*view.others(own, NOON))
