@@ -300,7 +300,8 @@ class NodeLimits:
     unwrap_batch: int = 32  # packets that a worker process opens in one go: 1 MB, some 4 ms
     unwrap_waiting: int = 512  # packets that wait for a worker process, 33 KB each; none without workers
     # The pools: a usual node of a full network holds about 16 packets in its mix.  Together with the two
-    # lines after them they bound what strangers can make a node keep to 60 MB.
+    # lines after them they bound what strangers can make a node keep to 60 MB, beside the replay tags: 114
+    # bytes each, of `replay_capacity` half by one link, for each live epoch of mix and proxy.
     mix_pool: int = 768  # 33 KB each
     courier_pool: int = 384  # 26 KB each
     proxy_pool: int = 384  # 17 KB each
@@ -338,6 +339,9 @@ class NodeLimits:
     offer_items: int = 800  # records in one OFFER
     offers_per_s: float = 1.0  # OFFERs looked up on the average, of all peers: 50 ms each at most
     offers_memory_s: float = 60.0
+    records_per_s: float = (
+        64.0  # RECORDs looked at on the average, of all peers: 1.2 ms each among 1,000 nodes
+    )
     leaving_per_s: float = 32.0  # records that a leaving node hands over in a second: 1 MB/s
     # links (docs/protocol/links.md, "Limits")
     link_inbox: int = 2 * GEOMETRY.frame  # bytes that a link may have waiting; more and it is not read

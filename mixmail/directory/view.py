@@ -26,6 +26,7 @@ from mixmail.params import NODE_LIMITS, PROTOCOL_VERSION, Network, day_of
 
 Layers = tuple[tuple[Descriptor, ...], tuple[Descriptor, ...], tuple[Descriptor, ...]]
 
+STRANGERS = b""
 _LAYERS = 3
 _U_BITS = 64
 
@@ -172,6 +173,13 @@ class View:
     def get(self, node_id: bytes) -> Descriptor | None:
         """The descriptor that counts for `node_id`, None when unknown or dropped."""
         return self._nodes.get(node_id)
+
+    def part_of(self, peer: bytes) -> bytes:
+        """Whose share `peer` takes of what is shared out by links: its own, or the one of all strangers.
+
+        A stranger is who is not in the view: its id has cost nothing, so a thousand of them get one share.
+        """
+        return peer if peer in self._nodes else STRANGERS
 
     def all(self) -> tuple[Descriptor, ...]:
         """Every kept descriptor, by node id, eligible or not."""

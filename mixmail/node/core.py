@@ -100,7 +100,7 @@ class Node:
             )
         self._courier = Courier(network, rng, self.stats)
         self._proxy = Proxy(network, self.node_id, self._epochs, view, self._jobs, rng, self.stats)
-        self._replica = Replica(network, store, self._jobs, self.stats)
+        self._replica = Replica(network, store, self._jobs, self.stats, part_of=view.part_of)
         self._repair = Repair(
             network, self.node_id, view, store, self._replica.take_in, self._jobs, rng, self.stats
         )
@@ -340,12 +340,12 @@ class Node:
             self.stats.add(f"drop.frame_{frame.kind}")
             return []
 
-    def _came_opened(self, opened: Opened | None, now: float, peer: bytes) -> None:
-        self._deliver(self._mix.handle_opened(opened, now, peer), now, peer)
+    def _came_opened(self, opened: Opened | None, now: float, source: bytes) -> None:
+        self._deliver(self._mix.handle_opened(opened, now, source), now, source)
 
-    def _deliver(self, delivered: Delivered | None, now: float, peer: bytes) -> None:
+    def _deliver(self, delivered: Delivered | None, now: float, source: bytes) -> None:
         if delivered is not None:
-            self._courier.handle_delivered(delivered, now, peer)
+            self._courier.handle_delivered(delivered, now, source)
 
     def _dispatch(self, peer: bytes, frame: Frame, now: float) -> list[Effect]:
         if self.drained_by is not None and frame.kind in (Kind.PACKET, Kind.PROXY_QUERY):
@@ -353,9 +353,10 @@ class Node:
             return []
         match frame.kind:
             case Kind.PACKET:
+                source = self.view.part_of(peer)
                 if self._unwrapping is not None:
-                    return self._unwrapping.add(frame.payload, now, peer)
-                self._deliver(self._mix.handle_packet(frame.payload, now, peer), now, peer)
+                    return self._unwrapping.add(frame.payload, now, source)
+                self._deliver(self._mix.handle_packet(frame.payload, now, source), now, source)
                 return []
             case Kind.PROXY_QUERY:
                 return self._proxy.handle_query(peer, frame, now)

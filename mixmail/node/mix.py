@@ -104,7 +104,7 @@ class Mix:
         self._stats.add("mix.in")
         if packet is None:
             self._refuse("header", "no live key opens this packet")
-        if not self._replay.check_and_add(epoch, packet.replay_tag):
+        if not self._replay.check_and_add(epoch, packet.replay_tag, source):
             self._refuse("replay", "this packet came before")
         command = packet.command
         if command.delay_ms > self._max_delay_ms:

@@ -93,7 +93,7 @@ class Proxy:
         """Take in a PROXY_QUERY; RemoteProtocolError only for a wrong length, which no courier sends."""
         require_length("blob", frame.payload, GEOMETRY.blob)
         self._stats.add("proxy.in")
-        query = self._open(frame.payload, now)
+        query = self._open(frame.payload, courier, now)
         if query is None:
             self._reply(courier, frame.stream, self._rng.bytes(GEOMETRY.reply_ct), now)
             return []
@@ -121,7 +121,7 @@ class Proxy:
 
     # from blob to walk
 
-    def _open(self, blob: bytes, now: float) -> Query | None:
+    def _open(self, blob: bytes, courier: bytes, now: float) -> Query | None:
         if self.asker.running >= NODE_LIMITS.proxy_queries or self._jobs.full:
             self._stats.add("drop.proxy_full")
             return None
@@ -131,7 +131,7 @@ class Proxy:
                 query = open_query((key,), self._network_hash, self._own_id, blob)
             except RemoteProtocolError:
                 continue  # another epoch's blob, or nobody's: the end of the loop tells
-            if self._opened.check_and_add(key[0], query_tag(blob)):
+            if self._opened.check_and_add(key[0], query_tag(blob), self._view.part_of(courier)):
                 return query
             self._stats.add("drop.proxy_replay")
             return None
@@ -197,4 +197,4 @@ class Proxy:
 
     def _reply(self, courier: bytes, stream: int, sealed: bytes, now: float) -> None:
         wait = delays.draw_courier_delay(self._params, self._rng)
-        self.pool.add(_Reply(courier, stream, sealed), wait, now, courier)
+        self.pool.add(_Reply(courier, stream, sealed), wait, now, self._view.part_of(courier))

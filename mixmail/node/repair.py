@@ -63,11 +63,11 @@ class _Judged:
 
 @dataclass(frozen=True, slots=True)
 class _HandOver:
-    """A record on its way to a peer; `last` if it is dropped here then."""
+    """A record on its way to a peer, then to those of `rest`, then dropped here; `rest` None: it stays."""
 
     peer: bytes
     item: Item
-    last: bool = False
+    rest: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,13 @@ class Repair:
         self._present: StorageIds = ()
         self._chosen: frozenset[bytes] = frozenset()
         self._offers: dict[bytes, list[Item]] = {}
-        self._out: deque[_HandOver | _Offer] = deque()
+        self._out: OrderedDict[bytes, deque[_HandOver | _Offer]] = OrderedDict()  # peers take turns
+        self._waiting = 0  # messages in it
         self._offered: OrderedDict[bytes, set[Item]] = OrderedDict()
         self._forwards: list[tuple[float, Item]] = []  # heap
         self._asking: set[bytes] = set()
         self._questions = FairBudget(limits.offers_per_s, limits.offers_memory_s, limits.stamp_askers)
+        self._records = FairBudget(limits.records_per_s, limits.stamp_memory_s, limits.stamp_askers)
         self._scanning = False
         self._sweep = 0  # its number: what comes back for an earlier one is out of date
         self._swept = False  # it has come to its end
@@ -143,8 +145,9 @@ class Repair:
         if now >= self._next_step:
             effects.extend(self._step(now))
         while self._out and now >= self._next_out:
-            self._next_out += self._gap
-            effects.extend(self._send_out(self._out.popleft(), now))
+            # what was slept through is not made up for: a slot's messages at once, no more
+            self._next_out = max(self._next_out, now - self._params.slot) + self._gap
+            effects.extend(self._send_out(self._take_out(), now))
         return effects
 
     @property
@@ -187,7 +190,7 @@ class Repair:
     def _step(self, now: float) -> list[Effect]:
         leaving = self._leaving_by is not None
         self._next_step = now + (1.0 if leaving else self._limits.repair_step_slots * self._params.slot)
-        room = self._limits.repair_queue - len(self._out)
+        room = self._limits.repair_queue - self._waiting
         if self._scanning or self._jobs.full or room < self._limits.repair_chunk:
             return []
         if self._swept:
@@ -248,8 +251,8 @@ class Repair:
         if self._own_id not in one.homes:
             self._stats.add("repair.out_of_range")
             hands = self._rng.sample(others, self._limits.repair_hands)
-            for number, peer in enumerate(hands):
-                self._queue(_HandOver(peer, item, last=number == len(hands) - 1), now)
+            if hands:  # none while nobody at all is known
+                self._queue(_HandOver(hands[0], item, tuple(hands[1:])), now)
             return
         for peer in others:
             new = peer in one.newcomers and self._rng.uniform() < self._limits.repair_share
@@ -273,12 +276,24 @@ class Repair:
     # what goes out
 
     def _queue(self, message: _HandOver | _Offer, now: float) -> None:
-        if len(self._out) >= self._limits.repair_queue:
+        if self._waiting >= self._limits.repair_queue:
             self._stats.add("drop.repair_queue")
             return
         if not self._out:
             self._next_out = max(self._next_out, now + self._gap)
-        self._out.append(message)
+        self._out.setdefault(message.peer, deque()).append(message)
+        self._waiting += 1
+
+    def _take_out(self) -> _HandOver | _Offer:
+        """What leaves next: of each peer in turn, so that who needs much does not hold up the others."""
+        peer, messages = next(iter(self._out.items()))
+        message = messages.popleft()
+        self._waiting -= 1
+        if messages:
+            self._out.move_to_end(peer)
+        else:
+            del self._out[peer]
+        return message
 
     def _send_out(self, message: _HandOver | _Offer, now: float) -> list[Effect]:
         if isinstance(message, _Offer):
@@ -303,7 +318,9 @@ class Repair:
             return []
         self._stats.add("repair.records_out")
         effects: list[Effect] = [Send(message.peer, Frame(Kind.RECORD, 0, record.pack()))]
-        if message.last:
+        if message.rest:
+            self._queue(_HandOver(message.rest[0], message.item, message.rest[1:]), now)
+        elif message.rest is not None:
             effects.extend(self._jobs.start("store", lambda: self._store.drop(record), self._dropped))
         return effects
 
@@ -317,7 +334,7 @@ class Repair:
         """Ask for what is missing here; RemoteProtocolError for a malformed OFFER."""
         items = parse_items("offer", payload)
         self._stats.add("repair.offers_in")
-        if peer in self._asking or self._jobs.full or not self._questions.take(peer, now):
+        if peer in self._asking or self._jobs.full or not self._questions.take(self._view.part_of(peer), now):
             self._stats.add("drop.repair_offer")
             return []
         self._asking.add(peer)
@@ -333,17 +350,23 @@ class Repair:
         return self._jobs.start("store", lambda: self._store.missing(items, today), looked_up)
 
     def handle_need(self, peer: bytes, payload: bytes, now: float) -> None:
-        """Hand over what this peer was offered, each once; RemoteProtocolError for a malformed NEED."""
+        """Hand over what this peer was offered, each once; RemoteProtocolError for a malformed NEED.
+
+        As many as places are still free may wait for one peer.
+        """
         offered = self._offered.get(peer, set())
         for item in parse_items("need", payload):
             if item in offered:
                 offered.discard(item)
+                if len(self._out.get(peer, ())) >= self._limits.repair_queue - self._waiting:
+                    self._stats.add("drop.repair_queue")
+                    continue
                 self._queue(_HandOver(peer, item), now)
 
     def handle_record(self, peer: bytes, payload: bytes, now: float) -> list[Effect]:
         """Keep a record of which this node is a home; RemoteProtocolError for a malformed one."""
         record = Record.parse(payload)
-        if self._jobs.full:
+        if self._jobs.full or not self._records.take(self._view.part_of(peer), now):
             self._stats.add("drop.repair_busy")
             return []
         homes = ranking(record.key, self._view.storage_ids(now), self._params.write_tries)
@@ -367,6 +390,7 @@ class Repair:
         self._before = self._view.storage_ids(now)
         self._present = tuple(one for one in self._before if one[1] != self._own_id)
         self._out.clear()
+        self._waiting = 0
         self._offers, self._forwards = {}, []
         self._place, self._swept = START, False
         self._sweep += 1
@@ -378,7 +402,7 @@ class Repair:
         """While this node leaves: whether there is something left to hand over, at least."""
         if self._leaving_by is None:
             return 0
-        return len(self._out) + (not self._swept)
+        return self._waiting + (not self._swept)
 
 
 def judge(

@@ -42,13 +42,16 @@ class Replica:
         jobs: Jobs,
         stats: Stats,
         limits: NodeLimits = NODE_LIMITS,
+        part_of: Callable[[bytes], bytes] = lambda peer: peer,
     ) -> None:
+        """`part_of(peer)`: whose share of the budget a peer takes (`View.part_of`)."""
         self._network_hash = network.hash
         self._params = network.parameters
         self._store = store
         self._jobs = jobs
         self._stats = stats
         self.on_new: Callable[[Record, float], None] = lambda record, now: None
+        self._part_of = part_of
         self._stamps = FairBudget(limits.stamp_checks, limits.stamp_memory_s, limits.stamp_askers)
 
     def handle_query(self, peer: bytes, frame: Frame, now: float) -> list[Effect]:
@@ -148,7 +151,7 @@ class Replica:
         def looked_up(here: bool, later: float) -> list[Effect]:
             if here:
                 return self._put(record, answer, later, repair)
-            if not self._stamps.take(peer, later):
+            if not self._stamps.take(self._part_of(peer), later):
                 self._stats.add("replica.stamps_put_off")
                 return answer(Status.TRY_LATER, None)
             return self._check_stamp(record, needed, answer, repair)

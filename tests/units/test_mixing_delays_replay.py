@@ -110,28 +110,40 @@ def test_loops_at_a_held_tick_are_geometric_with_mean_one():
 
 def test_a_tag_is_new_once_for_each_key():
     seen = ReplayFilter(MAIL)
-    assert seen.check_and_add(7, b"tag")
-    assert not seen.check_and_add(7, b"tag")
-    assert seen.check_and_add(8, b"tag")
-    assert seen.check_and_add(7, b"other")
+    assert seen.check_and_add(7, b"tag", b"link")
+    assert not seen.check_and_add(7, b"tag", b"link")
+    assert seen.check_and_add(8, b"tag", b"link")
+    assert seen.check_and_add(7, b"other", b"link")
     assert seen.count(7) == 2 and seen.count(8) == 1 and seen.count(9) == 0
 
 
 def test_a_forgotten_key_takes_its_tags_and_no_others_with_it():
     seen = ReplayFilter(MAIL)
     for epoch in (7, 8):
-        seen.check_and_add(epoch, b"tag")
+        seen.check_and_add(epoch, b"tag", b"link")
     seen.forget(7)
     seen.forget(99)
     assert seen.count(7) == 0
-    assert not seen.check_and_add(8, b"tag")
+    assert not seen.check_and_add(8, b"tag", b"link")
 
 
 def test_a_full_filter_refuses_rather_than_forgets():
     seen = ReplayFilter(dataclasses.replace(MAIL, replay_capacity=2))
-    assert seen.check_and_add(7, b"a") and not seen.full(7)
-    assert seen.check_and_add(7, b"b") and seen.full(7)
-    assert not seen.check_and_add(7, b"c")
-    assert not seen.check_and_add(7, b"a")
+    assert seen.check_and_add(7, b"a", b"one") and not seen.full(7)
+    assert seen.check_and_add(7, b"b", b"two") and seen.full(7)
+    assert not seen.check_and_add(7, b"c", b"three")
+    assert not seen.check_and_add(7, b"a", b"three")
     assert seen.count(7) == 2
-    assert seen.check_and_add(8, b"c")
+    assert seen.check_and_add(8, b"c", b"one")
+
+
+def test_a_link_that_floods_does_not_fill_the_filter_for_the_others():
+    """Without shares a minute's flood would shut a mix to everybody until its key is over, a day later."""
+    seen = ReplayFilter(dataclasses.replace(MAIL, replay_capacity=12))
+    tags = iter(range(10**6))
+    for link, taken in ((b"one", 6), (b"two", 3)):
+        for number in range(100):
+            assert seen.check_and_add(7, b"%d" % next(tags), link) == (number < taken)
+    assert all(seen.check_and_add(7, b"%d" % next(tags), bytes([link])) for link in range(3))
+    seen.forget(7)
+    assert all(seen.check_and_add(7, b"%d" % number, b"one") for number in range(6))

@@ -82,5 +82,5 @@ def test_the_list_shows_the_lines_and_runs_nothing(
 ) -> None:
     assert mutants.main(["--list", "replay"]) == 0
     out = capsys.readouterr().out
-    assert "- if not self._replay.check_and_add(epoch, packet.replay_tag):" in out
+    assert "- if not self._replay.check_and_add(epoch, packet.replay_tag, source):" in out
     assert mutants.main(["--list", "no such word"]) == 2

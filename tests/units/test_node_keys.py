@@ -88,7 +88,7 @@ def test_forgetting_an_epoch_gives_its_memory_back() -> None:
         before = tracemalloc.get_traced_memory()[0]
         for epoch in (1, 2):
             for _ in range(TAGS):
-                assert seen.check_and_add(epoch, rng.bytes(32))
+                assert seen.check_and_add(epoch, rng.bytes(32), b"link")
         both = tracemalloc.get_traced_memory()[0] - before
         assert both > 2 * TAGS * 32
         seen.forget(1)

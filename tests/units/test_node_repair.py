@@ -13,10 +13,10 @@ from mixmail.boxes.placement import ranking
 from mixmail.boxes.query import QueryOp
 from mixmail.boxes.record import Record, RecordType, queue_entry, sign_record
 from mixmail.directory.descriptor import Descriptor
-from mixmail.node.commands import Drain
+from mixmail.node.commands import Drain, LinkUp
 from mixmail.node.core import Node
 from mixmail.node.events import StoreFailed
-from mixmail.node.repair import _Judged
+from mixmail.node.repair import _HandOver, _Judged
 from mixmail.node.wire import ITEMS, HomeQuery, Kind, pack_items
 from mixmail.params import DEMO, GEOMETRY, NODE_LIMITS
 from mixmail.testing import MemoryStore, SeededRandomness
@@ -340,6 +340,62 @@ def test_a_slot_has_a_few_messages_only() -> None:
     for first in times:
         inside = sum(first <= time < first + PARAMS.slot for time in times)
         assert inside <= NODE_LIMITS.repair_per_slot + 1
+
+
+def queue_for(it: World, record: Record, peer: int, count: int) -> None:
+    """Node 0 is to hand the record to the peer so many times."""
+    for _ in range(count):
+        item = (record.key, record.version)
+        it.nodes[0]._repair._queue(_HandOver(it.nodes[peer].node_id, item), it.now)
+    it.command(it.nodes[0], LinkUp(it.nodes[1].node_id))  # so that it is asked when it wants to wake
+
+
+def test_who_needs_much_does_not_hold_up_the_others() -> None:
+    it = world()
+    record = a_box(1)
+    keep(it.stores[0], record)
+    queue_for(it, record, 1, 400)
+    queue_for(it, record, 2, 1)
+    it.run(3 * PARAMS.slot / NODE_LIMITS.repair_per_slot)
+    receivers = [one.receiver for one in it.frames(Kind.RECORD)]
+    assert it.nodes[2].node_id in receivers and len(receivers) <= 4
+
+
+def test_a_peer_that_needs_everything_leaves_places_to_others() -> None:
+    it = world()
+    node, peer = it.nodes[0], it.nodes[1].node_id
+    node._repair._limits = dataclasses.replace(NODE_LIMITS, repair_queue=20)
+    items = [(number.to_bytes(32, "big"), bytes(8)) for number in range(100)]
+    node._repair._offered[peer] = set(items)
+    it.frame(node, peer, Kind.NEED, pack_items(items))
+    assert (node._repair._waiting, node.stats["drop.repair_queue"]) == (10, 90)
+
+
+def test_what_a_machine_slept_through_does_not_leave_in_one_burst() -> None:
+    it = world()
+    record = a_box(1)
+    keep(it.stores[0], record)
+    queue_for(it, record, 1, 400)
+    it.hang(it.nodes[0].node_id)
+    it.run(200 * PARAMS.slot)
+    it.unhang()
+    before = sent(it, Kind.RECORD)
+    it.run(0.01 * PARAMS.slot)
+    assert 0 < sent(it, Kind.RECORD) - before <= NODE_LIMITS.repair_per_slot + 1
+
+
+def test_a_flood_of_records_costs_a_budget_and_leaves_some_of_it_to_others() -> None:
+    it = world()
+    record = a_box(1)
+    (stranger, *_) = set(range(NODES)) - set(nodes_of(it, record, PARAMS.write_tries))
+    node, one, two = it.nodes[stranger], it.nodes[(stranger + 1) % NODES], it.nodes[(stranger + 2) % NODES]
+    most = NODE_LIMITS.records_per_s * NODE_LIMITS.stamp_memory_s
+    for _ in range(int(1.5 * most)):
+        it.frame(node, one.node_id, Kind.RECORD, record.pack())
+    ranked = node.stats["drop.repair_not_home"]
+    assert most / 4 < ranked < most
+    it.frame(node, two.node_id, Kind.RECORD, record.pack())
+    assert node.stats["drop.repair_not_home"] == ranked + 1
 
 
 def test_a_large_store_is_swept_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
