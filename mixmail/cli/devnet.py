@@ -91,7 +91,8 @@ def run(is_smoke: bool, stop: bool, processes: bool) -> None:
     else:
         start(folder(), processes)
         open_screen(user_home(folder()))
-        say("the network goes on; end it with --stop")
+        say(f"the network goes on: mixmail status --home {user_home(folder()).folder}")
+        say("end it with `scripts/run --stop` or `mixmail devnet down`")
 
 
 @devnet.command(examples="mixmail devnet up\nmixmail devnet up --processes")

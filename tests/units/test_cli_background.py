@@ -100,6 +100,17 @@ def test_stop_ends_the_network_of_this_home(words: list[str], network: FakeNetwo
     assert network.asked == [("down", tmp_path / "devnet")]
 
 
+def test_who_closes_the_screen_is_told_how_to_reach_and_how_to_end_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devnet, "start", lambda folder, processes: None)
+    monkeypatch.setattr(devnet, "open_screen", lambda home: None)
+    result = CliRunner().invoke(cli, ["devnet", "run", "--home", str(tmp_path)])
+    assert result.exit_code == 0
+    assert f"mixmail status --home {tmp_path / 'devnet' / 'you'}\n" in result.stderr
+    assert "scripts/run --stop" in result.stderr and "mixmail devnet down" in result.stderr
+
+
 @pytest.mark.parametrize("words", [["run", "--smoke"], ["smoke"]])
 def test_a_smoke_test_that_fails_ends_the_network_and_keeps_the_logs(
     words: list[str], network: FakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
