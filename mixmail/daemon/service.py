@@ -299,8 +299,11 @@ class Daemon:
         descriptor = Descriptor.parse(raw_descriptor)
         if descriptor.link_cert_hash != cert_hash:
             raise RemoteProtocolError("the descriptor names another link certificate")
-        # Valid by the peer's own clock: it is a node of this network, so what it says of the time counts.
-        if self.view.cheap_refusal(descriptor, theirs) is None:
+        # Valid by the peer's own clock: it says that it is a node of this network, which is free to say.  So
+        # only nodes of the directory count, or anybody while the own clock may be what keeps it empty.
+        alone = all(one.node_id == self.node.node_id for one in self.view.all())
+        known = alone or self.view.get(descriptor.node_id) is not None
+        if known and self.view.cheap_refusal(descriptor, theirs) is None:
             self.peer_clocks.note(descriptor.node_id, theirs, self.now())
         self.peer_clocks.check(theirs, self.now())
         refusal = self.view.cheap_refusal(descriptor, self.now())

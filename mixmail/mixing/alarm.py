@@ -2,8 +2,8 @@
 
 In the n-1 attack (Serjantov, Dingledine, Syverson, "From a trickle to a flood", IH 2002) somebody who owns
 the wires holds back all that goes to a mix but one packet, and sees it leave alone.  A mix notices by loops
-of its own (Danezis, Sassaman, "Heartbeat traffic to counter (n-1) attacks", WPES 2003), which nobody can
-tell from the packets it should mix.
+of its own (Danezis, Sassaman, "Heartbeat traffic to counter (n-1) attacks", WPES 2003), which nobody who
+watches links can tell from the packets it should mix (one hop of a loop can: docs/decisions.md).
 
 Rules:
 
