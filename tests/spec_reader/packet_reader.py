@@ -66,8 +66,8 @@ def parse_command(raw: bytes) -> Command:
 
 
 def delay_is_accepted(command: Command, mean_delay_ms: int) -> bool:
-    """mixing.md, "Delays"; the delay of a last hop carries no meaning."""
-    return command.kind != FORWARD or command.delay_ms <= 10 * mean_delay_ms
+    """mixing.md, "Delays"; packet.md, "Command": it holds for a last hop as well."""
+    return command.delay_ms <= 10 * mean_delay_ms
 
 
 def header_mac(keys: HopKeys, ct: bytes, routing: bytes) -> bytes:

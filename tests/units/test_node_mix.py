@@ -74,6 +74,12 @@ def test_a_delay_above_the_cut_is_refused_and_the_longest_one_is_not() -> None:
     give(world, packet_through(world, longest + 1, 0))
     assert world.nodes[1].waiting == 1
     assert world.nodes[1].stats["drop.packet_delay"] == 1
+    target = world.client.view.get(world.nodes[1].node_id)
+    assert target is not None
+    for final in ((CommandKind.DELIVER, bytes(32)), (CommandKind.SURB_REPLY, bytes(32))):
+        hop = world.hop(target, longest + 1)
+        give(world, create_packet([hop], bytes(GEOMETRY.payload), world.rng, final))
+    assert world.nodes[1].stats["drop.packet_delay"] == 3, "of a last hop as well"
 
 
 @pytest.mark.parametrize("length", [0, 1, 7_056, 32_767, 32_769])
