@@ -9,6 +9,8 @@ Rules (docs/protocol/store.md, "Read-backs"):
 - Not found: asked again by other ways, twice of the nearest homes and twice of any.  If nobody finds it, the
   first proxy is held to have lied, and the record is written anew.  If another proxy finds it at the homes
   where one did not, that one is held to have lied.
+- Found another record, which the key's owner has signed and which stays: somebody else writes with this key
+  (two share it for the first answer to a stranger).  The write is doubted and nobody is held to have lied.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 from mixmail.boxes.query import SPREAD, Answer, QueryOp
 from mixmail.boxes.record import Record, RecordType, key_field
 from mixmail.boxes.status import Status
+from mixmail.boxes.store import decide
 from mixmail.effects import Effect
 from mixmail.errors import RemoteProtocolError
 from mixmail.params import NODE_LIMITS
@@ -93,6 +96,8 @@ class ReadBacks:
                 self._later(check, now)
             return []
         if not said:
+            if answer is not None and _replaced(answer, check.record):
+                return check.verdict(False, now)
             check.denials.append(way[0])
             if len(check.denials) < NEAREST + ANYWHERE:
                 self._later(check, now)
@@ -106,6 +111,16 @@ class ReadBacks:
             for _, proxy in check.denials:
                 self._suspects.checked(proxy, lied=True)
         return check.verdict(True, now)
+
+
+def _replaced(answer: Answer, written: Record) -> bool:
+    """Whether the answer proves that another record of the same owner has taken the place of `written`."""
+    try:
+        record = Record.parse(answer.field)
+    except RemoteProtocolError:
+        return False
+    stays = record.key == written.key and decide(record, written, repair=True) is Status.EXISTS
+    return stays and record.type is not RecordType.QUEUE and record.check_signature()
 
 
 def _found(answer: Answer, written: Record) -> bool | None:

@@ -13,13 +13,15 @@ from mixmail.agent.outbox import DOUBTED
 from mixmail.agent.queries import Task
 from mixmail.agent.read_back import ReadBacks
 from mixmail.agent.suspects import Suspects
+from mixmail.boxes.blinding import OwnerKey
 from mixmail.boxes.query import SPREAD, Answer, QueryOp
-from mixmail.boxes.record import EMPTY_FIELD, Record
+from mixmail.boxes.record import EMPTY_FIELD, Record, RecordType, sign_record
 from mixmail.boxes.status import Status
+from mixmail.effects import Effect
 from mixmail.mail.address import Address
 from mixmail.mail.identity import week_of
 from mixmail.mail.profile import profile_key
-from mixmail.params import NODE_LIMITS, day_of
+from mixmail.params import GEOMETRY, NODE_LIMITS, day_of
 from mixmail.testing import SeededRandomness
 
 LONG = "".join(
@@ -187,6 +189,44 @@ def test_only_the_very_record_counts(alice: Desk, said: str) -> None:
     alice.end(task, Answer(Status.TRY_LATER if said == "busy" else Status.OK, 2, 3, field))
     (check,) = [one for one in alice.agent._read_backs._waiting if one.record.key == first.key]
     assert len(check.denials) == (0 if said == "busy" else 1)
+
+
+@pytest.mark.parametrize("what", ["tombstone", "box that stays", "box that goes", "forged tombstone"])
+def test_who_shares_a_key_does_not_make_an_honest_proxy_a_liar(alice: Desk, what: str) -> None:
+    """The first answer to a stranger goes to a box that the stranger can write and remove as well."""
+    owner, day = OwnerKey.from_seed(bytes(32), "test.own"), day_of(alice.now)
+
+    def a_record(type: RecordType, text: int) -> Record:
+        c = bytes(GEOMETRY.box_ct - 1) + bytes([text])
+        return sign_record(owner, type, 30, day, 0, c, SeededRandomness("shared key"))
+
+    low, high = sorted((a_record(RecordType.BOX, text) for text in (1, 2)), key=lambda one: one.body_hash)
+    tombstone = a_record(RecordType.TOMBSTONE, 0)
+    mine, other = {
+        "tombstone": (low, tombstone),
+        "box that stays": (high, low),
+        "box that goes": (low, high),
+        "forged tombstone": (low, dataclasses.replace(tombstone, signature=low.signature)),
+    }[what]
+    suspects, verdicts = Suspects(), []
+    read_backs = ReadBacks(alice.agent._context, suspects)
+
+    def verdict(found: bool, now: float) -> list[Effect]:
+        verdicts.append(found)
+        return []
+
+    read_backs.stored(mine.pack(), (b"courier", b"honest"), verdict, alice.now, always=True)
+    reads, now = 0, alice.now
+    while not verdicts:
+        now += 100 * alice.agent._context.params.follow_wait_slots * alice.agent._context.params.slot
+        task = read_backs.next_read(now)
+        assert task is not None and task.sent is not None
+        task.sent(now, (b"courier %d" % reads, b"proxy %d" % reads))
+        task.ended(Answer(Status.OK, 1, 1, other.pack()), now)
+        reads += 1
+    proven = what in ("tombstone", "box that stays")
+    assert verdicts == [False]
+    assert (reads, suspects.avoided(100)) == ((1, set()) if proven else (4, {b"honest"}))
 
 
 @pytest.mark.usefixtures("always")
