@@ -55,7 +55,7 @@ class Lies:
         proxy: Any = self._host.node._proxy  # type: ignore[union-attr]
 
         def handle_query(courier: bytes, frame: Frame, now: float) -> list[Effect]:
-            query: Query | None = proxy._open(frame.payload, now)
+            query: Query | None = proxy._open(frame.payload, courier, now)
             if query is None:
                 return []
             self.told[query.op.name] += 1
