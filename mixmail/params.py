@@ -337,8 +337,11 @@ class NodeLimits:
     repair_queue: int = 4_096  # of them that wait
     repair_offered: int = 64  # peers of which it is known what they were offered
     offer_items: int = 800  # records in one OFFER
-    offers_per_s: float = 1.0  # OFFERs looked up on the average, of all peers: 50 ms each at most
-    offers_memory_s: float = 60.0
+    offers_per_s: float = 1.0  # OFFERs looked up on the average, of all peers
+    offer_cost: float = (
+        0.1  # seconds of the database's thread for a full one (measured, n = 10: 98 to 203 ms)
+    )
+    offers_memory_s: float = 10.0  # so a burst keeps readers waiting for a second, one peer's for half of it
     records_per_s: float = (
         64.0  # RECORDs looked at on the average, of all peers: 1.2 ms each among 1,000 nodes
     )
