@@ -74,12 +74,14 @@ ODD = (
     r"tcp:host=[[2600\:\:1]]:port=1",
     "tcp:host=[8.8.1.2]:port=1",
 )
+PORTS = ("65535", "00001", "0", "00000", "65536", "000001", "", "+1", "x", "1:timeout=3")
 
 
 def endpoints() -> list[str]:
     """All, in order."""
     hosts = [host for block in BLOCKS_V4 for host in block.split()] + [*BESIDE_V4, *V6, *NAMES]
-    return [f"tcp:host={host.replace(':', chr(92) + ':')}:port=1" for host in hosts] + list(ODD)
+    found = [f"tcp:host={host.replace(':', chr(92) + ':')}:port=1" for host in hosts] + list(ODD)
+    return found + [f"tcp:host=8.8.1.2:port={port}" for port in PORTS] + [r"tcp:host=2600\:\:08.8.1.2:port=1"]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Which network an endpoint belongs to, written from docs/protocol/store.md, "Placement", alone."""
+"""Which network an endpoint belongs to, from docs/protocol/store.md, "Placement", and directory.md, "Endpoint"."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import re
 
 # (4 or 6, the first 16 or 32 bits); None: it shares its network with nobody.
 Network = tuple[int, int] | None
-
-
-class NotSaid(Exception):
-    """The document does not say how this is read."""
 
 
 # First address and length of the prefix.
@@ -68,6 +64,7 @@ def network_of_ipv4(address: int) -> Network:
 
 
 def network_of_host(host: str) -> Network:
+    """Of the HOST of an endpoint, without its backslashes; what is no address has no network."""
     if (address := ipv4(host)) is not None:
         return network_of_ipv4(address)
     if (address := ipv6(host)) is not None:
@@ -76,16 +73,20 @@ def network_of_host(host: str) -> Network:
         if address >> 125 != 0x2000 >> 13 or address >> 96 == 0x20010DB8:
             return None
         return 6, address >> 96
-    if re.fullmatch("([0-9]+|0[xX][0-9a-fA-F]*)(\\.([0-9]+|0[xX][0-9a-fA-F]*))*\\.?", host):
-        raise NotSaid("an IPv4 address written in another way, or a host name?")
-    if not re.fullmatch("[0-9A-Za-z_.-]+", host):
-        raise NotSaid("no host name and no address in its usual form")
     return None
 
 
 def network_of(endpoint: str) -> Network:
-    """Of the one form of which directory.md has an example."""
-    match = re.fullmatch("tcp:host=([^:=\\\\]+):port=([0-9]+)", endpoint)
-    if not match:
-        raise NotSaid("an endpoint of another form")
-    return network_of_host(match[1])
+    """Of an endpoint as it stands in a descriptor: a TCP endpoint of the one form, or of any other."""
+    match = re.fullmatch(r"tcp:host=((?:[^:\\]|\\:)*):port=([0-9]{1,5})", endpoint)
+    if not match or not 1 <= int(match[2]) <= 65535:
+        return None
+    return network_of_host(match[1].replace("\\:", ":"))
+
+
+def in_hex(network: Network) -> str:
+    """As the vectors write it: the bits that all of the network share, nothing for none."""
+    if network is None:
+        return ""
+    version, bits = network
+    return f"{bits:0{4 if version == 4 else 8}x}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import network_reader as networks
 import pytest
@@ -11,6 +14,7 @@ import store_reader as store
 from spec_primitives import shake
 from spec_vectors import unhex
 
+VECTORS = spec_vectors.load("networks.json")
 PLACEMENT = spec_vectors.load("boxes.json")["placement"]
 NODES = [(unhex(node["storage_id"]), unhex(node["node_id"])) for node in PLACEMENT["nodes"]]
 
@@ -96,10 +100,21 @@ def test_the_endpoint_of_the_document() -> None:
 @pytest.mark.parametrize(
     "endpoint",
     [
-        "tcp:host=2600\\:\\:1:port=4711",
+        "tcp:host=2600::1:port=4711",
+        "tcp:host=2600\\:\\:1:port=4711\n",
+        "tcp:host=\\2600\\:\\:1:port=4711",
+        "tcp:host=[2600\\:\\:1]:port=4711",
         "tcp6:host=2600\\:\\:1:port=4711",
         "tcp:8.8.1.2:4711",
         "tcp:port=4711:host=8.8.1.2",
+        "tcp:host=8.8.1.2",
+        "tcp:host=8.8.1.2:port=",
+        "tcp:host=8.8.1.2:port=0",
+        "tcp:host=8.8.1.2:port=00000",
+        "tcp:host=8.8.1.2:port=000001",
+        "tcp:host=8.8.1.2:port=65536",
+        "tcp:host=8.8.1.2:port=+1",
+        "tcp:host=8.8.1.2:port=x",
         "tcp:host=8.8.1.2:port=4711:timeout=3",
         "tls:host=8.8.1.2:port=4711",
         "tor:host=8.8.1.2:port=4711",
@@ -110,18 +125,50 @@ def test_the_endpoint_of_the_document() -> None:
         "x",
     ],
 )
-def test_what_the_document_does_not_say(endpoint: str) -> None:
-    """Not checked. When the document says it, the reader must be told, and this entry goes."""
-    with pytest.raises(networks.NotSaid):
-        networks.network_of(endpoint)
+def test_an_endpoint_of_another_form_has_no_network(endpoint: str) -> None:
+    assert networks.network_of(endpoint) is None
+
+
+@pytest.mark.parametrize("port", ["1", "00001", "080", "65535"])
+@pytest.mark.parametrize(("host", "network"), [("8.8.1.2", (4, 0x808)), ("2600\\:1\\:\\:2", (6, 0x26000001))])
+def test_every_port_does(port: str, host: str, network: networks.Network) -> None:
+    assert networks.network_of(f"tcp:host={host}:port={port}") == network
 
 
 @pytest.mark.parametrize(
-    "host", ["[2600::1]", "2600::1%eth0", "2600:::1", "1:2:3:4:5:6:7:8:9", "2600::8.8.1"]
+    "host",
+    ["", "[2600::1]", "2600::1%eth0", "2600:::1", "1:2:3:4:5:6:7:8:9", "2600::8.8.1", "2600::08.8.1.2"],
 )
-def test_hosts_that_the_document_does_not_name(host: str) -> None:
-    with pytest.raises(networks.NotSaid):
-        networks.network_of_host(host)
+def test_what_is_no_address_has_no_network(host: str) -> None:
+    assert networks.network_of_host(host) is None
+
+
+# The vectors of networks.json.
+
+
+def check_endpoint(entry: Mapping[str, Any]) -> None:
+    assert set(entry) == {"endpoint", "network"}
+    assert networks.in_hex(networks.network_of(entry["endpoint"])) == entry["network"]
+
+
+@pytest.mark.parametrize("entry", VECTORS["endpoints"], ids=lambda entry: entry["endpoint"])
+def test_vector(entry: Mapping[str, Any]) -> None:
+    check_endpoint(entry)
+
+
+def test_no_vector_is_left_unread() -> None:
+    assert set(VECTORS) == {"endpoints"}
+    of_each = Counter(len(entry["network"]) for entry in VECTORS["endpoints"])
+    assert set(of_each) == {0, 4, 8}
+    assert min(of_each.values()) > 5
+
+
+def test_a_changed_network_is_noticed() -> None:
+    for entry in VECTORS["endpoints"]:
+        for other in {"", "0808", "26000000", entry["network"] + "00", "00" + entry["network"]}:
+            if other != entry["network"]:
+                with pytest.raises(AssertionError):
+                    check_endpoint({**entry, "network": other})
 
 
 def test_addresses_are_read_as_others_read_them() -> None:
