@@ -1,4 +1,4 @@
-"""Which network an endpoint belongs to, from docs/protocol/store.md, "Placement", and directory.md, "Endpoint"."""
+"""Which network an endpoint belongs to: docs/protocol/store.md, "Placement", and directory.md, "Endpoint"."""
 
 from __future__ import annotations
 
