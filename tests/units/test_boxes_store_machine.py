@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import store_model as plain
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -40,6 +40,7 @@ SAME_EVERYWHERE = settings(
     database=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],
 )
 
 
