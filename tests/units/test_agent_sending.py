@@ -8,14 +8,18 @@ import pytest
 from agent_world import PARAMS, QUORUM, Desk, Homes, crash
 
 from mixmail.agent.commands import AddContact, CancelMail, RemoveContact, SendMail
+from mixmail.agent.outbox import NOTES
 from mixmail.agent.tables import apply_change
 from mixmail.boxes import stamp
+from mixmail.boxes.capability import seal
 from mixmail.boxes.query import Answer, QueryOp
-from mixmail.boxes.record import EMPTY_FIELD, Record
+from mixmail.boxes.record import EMPTY_FIELD, Record, RecordType
 from mixmail.boxes.status import Status
 from mixmail.effects import Emit, Persist, Put
 from mixmail.errors import UserError
 from mixmail.mail.identity import Identity
+from mixmail.params import GEOMETRY
+from mixmail.testing import SeededRandomness
 
 LONG = "".join(f"a long mail, line {number}\n" for number in range(1_500))  # three parts
 
@@ -132,6 +136,23 @@ def test_an_unproven_claim_that_somebody_else_writes_is_not_believed(alice: Desk
     assert alice.run(100, lambda: not alice.agent.state.outbox)
 
 
+def test_a_proven_claim_that_somebody_else_writes_is_told(alice: Desk, bob: Desk) -> None:
+    send(alice, bob.address, "short\n")
+    assert alice.run(200, lambda: not alice.agent.state.outbox)
+    (session,) = alice.agent.state.sessions.values()
+    cap = session.write_cap
+    assert cap is not None
+    mail = send(alice, bob.address, "the second one\n")
+    task = alice.next_of(QueryOp.WRITE)
+    while (own := Record.parse(task.field(bytes(32)))).type is not RecordType.BOX:
+        alice.end(task, alice.homes.answer(task, alice.now))
+        task = alice.next_of(QueryOp.WRITE)
+    other = seal(cap, bytes(GEOMETRY.box_text), own.klass, own.day, SeededRandomness("another machine"))
+    assert other.key == own.key and not other.identical(own)
+    alice.end(task, Answer(Status.EXISTS, 0, 0, other.pack()))
+    assert alice.row(mail)["note"] == NOTES[Status.EXISTS]
+
+
 @pytest.mark.parametrize(("n", "bits"), [(255, 0), (6, 0b111), (6, 0b111111 << 24)])
 def test_acks_that_contradict_themselves_do_not_count(alice: Desk, bob: Desk, n: int, bits: int) -> None:
     mail = send(alice, bob.address, "short\n")
@@ -148,7 +169,7 @@ def test_what_the_homes_refuse_is_said_and_tried_again(alice: Desk, bob: Desk, s
     alice.end(alice.next_of(QueryOp.QUEUE_ADD), Answer(status, 6, 0b111111, EMPTY_FIELD))
     row = alice.row(mail)
     assert (row["folder"], row["state"]) == ("outbox", "sent"), "acks beside a refusal do not count"
-    assert row["note"]
+    assert row["note"] == NOTES[status]
     assert alice.run(100, lambda: not alice.agent.state.outbox)
 
 

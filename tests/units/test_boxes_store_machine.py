@@ -183,6 +183,19 @@ class Machine(RuleBasedStateMachine):
         }
         self.unswept.clear()
 
+    @precondition(lambda self: self.model.deleted)
+    @rule(place=st.integers(0, 99), late=st.booleans(), swept=st.booleans())
+    def a_deleted_entry_comes_on_its_last_day_or_after_it(self, place: int, late: bool, swept: bool) -> None:
+        """Its id does not cover its day, so it may come under a later one."""
+        key, name, day = self.model.deleted[place % len(self.model.deleted)]
+        self.days_pass(max(0, day - self.model.today) + late)
+        if swept:
+            self.expires()
+        entry = next(one for one in self.sent if (one.key, one.entry_id) == (key, name))
+        text, today = entry.c[0] - 1, self.model.today
+        self.sent.append(a_record(RecordType.QUEUE, key, text, today, 7, 0, entry.bits))
+        self.bring(self.sent[-1], repair=False)
+
     @rule()
     def starts_anew(self) -> None:
         """The program ends and comes back: what is on disk is all there is."""
