@@ -9,15 +9,31 @@ changes nothing unless the protocol did.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import hashlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from box_vectors import (  # noqa: E402
+    DAY,
+    HOUR,
+    NETWORK_HASH,
+    OWNER,
+    REPLY_KEY,
+    TINY,
+    Named,
+    derived,
+    digest,
+)
+from box_vectors_home import (  # noqa: E402
+    home_json,
+    invalid_points_json,
+    queue_life_json,
+    queue_requests_json,
+)
 
 from mixmail.boxes import capability, placement, query, stamp, store  # noqa: E402
 from mixmail.boxes.blinding import OwnerKey, blind_public  # noqa: E402
@@ -25,41 +41,14 @@ from mixmail.boxes.capability import WriteCap  # noqa: E402
 from mixmail.boxes.query import QueryOp  # noqa: E402
 from mixmail.boxes.record import Record, RecordType, key_field, queue_entry, sign_record  # noqa: E402
 from mixmail.boxes.status import Status  # noqa: E402
-from mixmail.crypto import ed25519, hashing, kem  # noqa: E402
+from mixmail.crypto import ed25519, kem  # noqa: E402
 from mixmail.errors import RemoteProtocolError  # noqa: E402
 from mixmail.params import GEOMETRY, MAIL, NetworkParameters  # noqa: E402
-from mixmail.randomness import Randomness  # noqa: E402
 
-DAY = 20_000  # a Friday; the Monday before is day 19,996
 KLASS = 30
-HOUR = DAY * 24 + 7
 EPOCH = DAY
-TINY = dataclasses.replace(MAIL, stamp_memory=8_192)
 ATTEMPTS = 2**20
-
-
-def derived(name: str, size: int) -> bytes:
-    """SHAKE256("boxes vectors, " + name): every input of these vectors."""
-    return hashlib.shake_256(b"boxes vectors, " + name.encode()).digest(size)
-
-
-NETWORK_HASH = derived("network hash", 32)
 PROXY_ID = derived("proxy id", 32)
-REPLY_KEY = derived("reply key", 32)
-
-
-class Named(Randomness):
-    """The random bytes of one signature."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def bytes(self, count: int) -> bytes:
-        return derived(self.name, count)
-
-
-def digest(data: bytes) -> str:
-    return hashing.blake2b(data).hex()
 
 
 def record_json(record: Record, whole: bool = False) -> dict[str, Any]:
@@ -145,9 +134,6 @@ def blinding_json() -> list[dict[str, Any]]:
     return found
 
 
-OWNER = OwnerKey.from_seed(derived("record owner", 32), "mm1.root")
-
-
 def records() -> dict[str, Record]:
     """One record of every type, none stamped."""
     text = derived("c", GEOMETRY.box_ct)
@@ -190,6 +176,10 @@ def refused_json() -> list[dict[str, Any]]:
     identity = "01" + "00" * 31
     return [
         {"why": "shorter by a byte", "cut": 1},
+        {"why": "its head only", "cut": 17_198},
+        {"why": "nothing", "cut": 17_334},
+        {"why": "longer by a byte", "append": "00"},
+        {"why": "twice as long", "append": "00" * 17_334},
         {"why": "type 4", "at": 96, "bytes": "04"},
         {"why": "a sequence number in a BOX", "at": 103, "bytes": "01"},
         {"why": "the last bytes of the stamp are not zero", "at": 132, "bytes": "01"},
@@ -410,6 +400,10 @@ def vectors(known: dict[str, Any]) -> dict[str, Any]:
             stamp_json("BOX", MAIL, MAIL.box_bits),
         ],
         "queue_order": position_json(),
+        "invalid_points": invalid_points_json(),
+        "home": home_json(),
+        "queue_requests": queue_requests_json(),
+        "queue_life": queue_life_json(),
         "decide": decide_json(),
         "placement": placement_json(),
         "courier_request": courier_json(),

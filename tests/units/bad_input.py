@@ -20,7 +20,7 @@ from mixmail.boxes.status import Status
 from mixmail.params import GEOMETRY
 from mixmail.testing import SeededRandomness
 
-STRICT = dataclasses.replace(PARAMS, box_bits=8, stranger_bits=9, queue_limit=2)
+STRICT = dataclasses.replace(PARAMS, box_bits=8, stranger_bits=9, max_bits=12, queue_limit=2)
 NETWORK = World(1, STRICT).network
 RNG = SeededRandomness("bad input")
 OWNER, OTHER, READER = (OwnerKey.from_seed(RNG.bytes(32), "test.own") for _ in range(3))
@@ -41,7 +41,7 @@ def stamped(record: Record, bits: int = 0, day: int = 0, network_hash: bytes = N
     with_body = record.type in (RecordType.QUEUE, RecordType.MUTABLE)
     made = stamp.solve_for(
         network_hash,
-        STRICT,
+        PARAMS,
         record.key,
         record.type,
         record.klass,
@@ -186,8 +186,8 @@ def of_stamps() -> list[Row]:
         another = good(kind, owner=OTHER)
         for what, wrong in {
             "with a bit too few": stamped(record, bits - 1),
-            "that claims what it did not do": changed_stamp(record, bits=24),
-            "that claims more than there is": changed_stamp(record, bits=25),
+            "that claims what it did not do": changed_stamp(record, bits=STRICT.max_bits),
+            "that did more than is allowed": stamped(record, STRICT.max_bits + 1),
             "that claims nothing": changed_stamp(record, bits=0),
             "with no algorithm": changed_stamp(record, alg=0),
             "with algorithm 2": changed_stamp(record, alg=2),
