@@ -94,6 +94,22 @@ def point_is_valid(point: bytes) -> bool:
     return len(point) == 32 and nacl.bindings.crypto_core_ed25519_is_valid_point(point)
 
 
+def order_of(point: bytes) -> int:
+    """The order of a point of low order, by the sums of the curve (RFC 8032) on y alone; 16 if it is none.
+
+    The encoding need not be canonical.
+    """
+    p = 2**255 - 19
+    d = -121665 * pow(121666, -1, p) % p
+    y = int.from_bytes(point, "little") % 2**255 % p
+    for order in (1, 2, 4, 8):
+        if y == 1:
+            return order
+        x2 = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
+        y = (y * y + x2) * pow(1 - d * x2 * y * y, -1, p) % p  # of twice the point
+    return 16
+
+
 def owner_keys(seed: bytes, person: str) -> tuple[int, bytes, bytes]:
     """(a, prefix, A)."""
     a = reduce_scalar(h512(person, b"", seed))

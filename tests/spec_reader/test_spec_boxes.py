@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import boxes_reader as boxes
+import home_reader as homes
 import pytest
+import spec_primitives
 import spec_vectors
 import spec_xwing as xwing
 import store_reader as store
@@ -138,6 +141,10 @@ def whole_record(vectors: Any) -> bytes:
 # The check that must refuse, and not another one behind it. A new reason has to be entered here.
 REASONS = {
     "shorter by a byte": "length",
+    "its head only": "length",
+    "nothing": "length",
+    "longer by a byte": "length",
+    "twice as long": "length",
     "type 4": "type",
     "a sequence number in a BOX": "seq",
     "the last bytes of the stamp are not zero": "end of the stamp",
@@ -155,6 +162,9 @@ def check_refused(entry: Any, vectors: Any) -> None:
     raw = good
     if "cut" in entry:
         raw = raw[: -entry["cut"]]
+    elif "append" in entry:
+        raw += unhex(entry["append"])
+        assert len(raw) > len(good)
     else:
         change, at = unhex(entry["bytes"]), entry["at"]
         raw = raw[:at] + change + raw[at + len(change) :]
@@ -301,6 +311,56 @@ def check_answer(entry: Any, _: Any) -> None:
     assert store.parse_courier_reply(reply) == (0, sealed)
 
 
+def check_invalid_point(entry: Any, _: Any) -> None:
+    point = unhex(entry["point"])
+    assert not point_is_valid(point)
+    with pytest.raises(Refused):
+        boxes.box_of_read_cap(point + bytes(40), b"")
+    if ", encoding" in entry["why"]:
+        order = int(re.findall("[0-9]+", entry["why"])[0])
+        assert spec_primitives.order_of(point) == order
+
+
+def check_home(entry: Any, _: Any) -> None:
+    home = homes.Home(
+        unhex(entry["network_hash"]),
+        entry["memory_bytes"],
+        entry["box_bits"],
+        entry["stranger_bits"],
+        entry["today"],
+    )
+    assert home.memory == 8192
+    for vector in entry["records"]:
+        head, name = unhex(vector["head"]), vector["c_seed"]
+        assert len(head) == 136
+        assert home.says(head + (from_seed(name, 17198) if name else bytes(17198))) == vector["status"]
+        assert vector["why"].split()[0] in boxes.TYPES
+
+
+def check_queue_requests(entry: Any, _: Any) -> None:
+    for vector in entry["requests"]:
+        head = unhex(vector["field_head"])
+        assert len(head) == 164
+        field = head + bytes(boxes.RECORD - len(head))
+        said = homes.says_to_request(vector["op"], unhex(entry["reply_key"]), field, entry["hour"])
+        assert said == vector["status"]
+        assert vector["why"].split()[0] == vector["op"]
+
+
+def check_queue_life(entry: Any, vectors: Any) -> None:
+    queue = homes.Queue(entry["limit"], entry["class"])
+    for step in entry["steps"]:
+        name = blake2b(256, queue_key(vectors) + from_seed(step["c_seed"], 17198))
+        assert name.hex() == step["entry_id"]
+        if step["what"] == "add":
+            said = queue.add(name, step["bits"], step["day"], step["today"])
+        else:
+            assert step["what"] == "delete"
+            said = queue.delete(name, step["today"])
+        assert said == step["status"]
+        assert [one.hex() for one in queue.positions()] == list(step["queue"])
+
+
 CHECKS: dict[str, Callable[[Any, Any], None]] = {
     "streams": check_stream,
     "blinding": check_blinding,
@@ -308,18 +368,28 @@ CHECKS: dict[str, Callable[[Any, Any], None]] = {
     "refused": check_refused,
     "stamps": check_stamp,
     "queue_order": check_queue_order,
+    "invalid_points": check_invalid_point,
+    "home": check_home,
+    "queue_requests": check_queue_requests,
+    "queue_life": check_queue_life,
     "decide": check_decide,
     "placement": check_placement,
     "courier_request": check_courier_request,
     "queries": check_queries,
     "answers": check_answer,
 }
+ONE_OBJECT = {"records", "placement", "courier_request", "queries", "queue_life"}
+ROWS_OF = {"home": "records", "queue_requests": "requests"}  # objects whose rows are checked one by one
 NOT_CHECKED = {"about"}  # it names the documents and is no vector
 
 
 def entries(kind: str, value: Any) -> list[Any]:
-    """The entries of a kind; a kind that is one object is one entry."""
-    return [value] if kind in ("records", "placement", "courier_request", "queries") else list(value)
+    """The entries of a kind; a kind that is one object is one entry, or one for each of its rows."""
+    if kind in ROWS_OF:
+        rows = ROWS_OF[kind]
+        common = {name: value[name] for name in value if name != rows}
+        return [{**common, rows: [row]} for row in value[rows]]
+    return [value] if kind in ONE_OBJECT else list(value)
 
 
 ENTRIES = [
@@ -354,6 +424,14 @@ def test_the_kinds_are_all_there() -> None:
     positions = [unhex(entry["position"]) for entry in VECTORS["queue_order"]]
     assert positions == sorted(set(positions))
     assert {entry["why"] for entry in VECTORS["refused"]} == set(REASONS)
+    low = [entry["point"] for entry in VECTORS["invalid_points"] if ", encoding" in entry["why"]]
+    assert len(set(low)) == len(low) == 14
+    of_home = {(vector["why"].split()[0], vector["status"]) for vector in VECTORS["home"]["records"]}
+    said = {"STORED", "BAD_SIGNATURE", "BAD_STAMP", "EXPIRED", "REFUSED"}
+    assert of_home == {(kind, status) for kind in boxes.TYPES for status in said}
+    steps = {(step["what"], step["status"]) for step in VECTORS["queue_life"]["steps"]}
+    assert steps >= {("add", said) for said in ("STORED", "OK", "FULL", "EXPIRED")}
+    assert steps >= {("delete", said) for said in ("OK", "NOT_FOUND")}
 
 
 def test_no_value_is_left_unread() -> None:
@@ -368,7 +446,13 @@ def test_unread_values_are_noticed() -> None:
 
 
 # Changes after which a vector is still a good one: it refuses something else, or nothing depends on it.
-FREE = {"refused": {"at", "bytes", "cut"}}
+FREE = {
+    "refused": {"at", "bytes", "cut", "append"},
+    "invalid_points": {"why"},
+    "home": {"why", "head", "c_seed", "network_hash", "box_bits", "stranger_bits", "today"},
+    "queue_requests": {"why", "field_head", "hour", "reply_key"},
+    "queue_life": {"bits", "day", "today"},
+}
 
 
 @pytest.mark.parametrize("kind", sorted(CHECKS))
@@ -379,6 +463,8 @@ def test_every_changed_value_is_noticed(kind: str) -> None:
         for where, _ in spec_vectors.leaves(entry):
             if where[-1] in FREE.get(kind, ()):
                 continue
+            if kind == "invalid_points" and ", encoding" not in entry["why"]:
+                continue  # another point that is none either
             if where == ("record_day",) and entry["type"] == "BOX":
                 continue  # the stamp of a BOX is good for two weeks
             if where[0] == "nodes" and entry["nodes"][where[1]]["node_id"] not in homes:
@@ -390,6 +476,31 @@ def test_every_changed_value_is_noticed(kind: str) -> None:
             else:
                 pytest.fail(f"{kind}: nobody noticed another {where}")
     assert flips
+
+
+def test_what_a_whole_kind_depends_on_is_noticed_by_some_of_its_rows() -> None:
+    for kind, rows in ROWS_OF.items():
+        for name in VECTORS[kind].keys() - {rows, "memory_bytes"}:
+            other = spec_vectors.mutated(VECTORS[kind], (name,))
+            with pytest.raises(AssertionError):
+                CHECKS[kind](other, VECTORS)
+
+
+GOOD = [vector for vector in VECTORS["home"]["records"] if vector["status"] == "STORED"]
+
+
+@pytest.mark.parametrize("vector", GOOD, ids=lambda vector: vector["why"])
+def test_a_good_record_at_a_home_depends_on_each_part_of_its_head(vector: Any) -> None:
+    common = {**VECTORS["home"], "records": []}
+    queue = vector["why"].startswith("QUEUE")
+    for at in (0, 31, 32, 64, 95, 96, 97, 99, 103, 112, 113, 115, 116, 127, 128, 135):
+        raw = bytearray.fromhex(vector["head"])
+        raw[at] ^= 0x20
+        changed = {**vector, "head": raw.hex()}
+        if at == 31 and queue and point_is_valid(bytes(raw[:32])):
+            continue  # the queue of somebody else
+        with pytest.raises(AssertionError):
+            check_home({**common, "records": [changed]}, VECTORS)
 
 
 @pytest.mark.parametrize("at", [0, 31, 32, 64, 95, 96, 97, 98, 103, 135, 136, 17317, 17318, 17333])
