@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -155,3 +157,62 @@ def test_zero_scalar_is_refused() -> None:
     for length in (0, 31, 33):
         with pytest.raises(RemoteProtocolError, match="bytes"):
             ed25519.mult(ed25519.reduce(b"k" * 64), bytes(length))
+
+
+# Who signs and verifies
+
+
+ROOT = Path(__file__).resolve().parents[2]
+SIGNING = ("ed25519", "ed448", "dsa", "ecdsa", "rsa", "ec", "mldsa", "slhdsa", "padding", "utils")
+"""Modules of cryptography.hazmat.primitives.asymmetric that sign or belong to those."""
+OTHERS = ("Crypto", "Cryptodome", "ecdsa", "ed25519", "oqs", "pure25519", "rsa", "gnupg", "pqcrypto")
+
+
+def imported(source: str) -> set[str]:
+    """Each module and each name that is imported, dotted."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def signs_otherwise(source: str) -> set[str]:
+    """What is imported of libraries that sign, other than PyNaCl."""
+    primitives = "cryptography.hazmat.primitives.asymmetric."
+    return {
+        name
+        for name in imported(source)
+        if name.split(".")[0] in OTHERS or name.removeprefix(primitives).split(".")[0] in SIGNING
+    }
+
+
+def test_a_breach_would_be_seen() -> None:
+    base = "cryptography.hazmat.primitives.asymmetric"
+    for line, name in {
+        f"from {base}.ed25519 import Ed25519PublicKey": f"{base}.ed25519.Ed25519PublicKey",
+        f"from {base} import ed25519": f"{base}.ed25519",
+        f"def f():\n    import {base}.rsa": f"{base}.rsa",
+        "import ecdsa.keys": "ecdsa.keys",
+    }.items():
+        assert signs_otherwise(line) == {name}
+    assert signs_otherwise(f"from {base}.x25519 import X25519PrivateKey") == set()
+
+
+def test_signatures_are_made_and_verified_by_pynacl_in_one_module() -> None:
+    """The exception is the TLS certificate of a link, which OpenSSL needs as a key of its own kind; that
+    module has the class that signs only, and nobody verifies by it: peers pin the certificate's hash."""
+    others, by_nacl = {}, set()
+    for folder in ("mixmail", "tui"):
+        for path in (ROOT / folder).rglob("*.py"):
+            source, name = path.read_text("utf-8"), str(path.relative_to(ROOT))
+            if found := signs_otherwise(source):
+                others[name] = found
+            if any(f"crypto_{word}" in source for word in ("sign", "core_ed25519", "scalarmult_ed25519")):
+                by_nacl.add(name)
+            assert not any(module.startswith(("nacl.signing", "nacl.public")) for module in imported(source))
+    key = "cryptography.hazmat.primitives.asymmetric.ed25519.Ed25519PrivateKey"
+    assert others == {"mixmail/crypto/x509.py": {key}}
+    assert by_nacl == {"mixmail/crypto/ed25519.py"}
