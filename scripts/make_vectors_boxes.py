@@ -42,6 +42,7 @@ from mixmail.boxes.query import QueryOp  # noqa: E402
 from mixmail.boxes.record import Record, RecordType, key_field, queue_entry, sign_record  # noqa: E402
 from mixmail.boxes.status import Status  # noqa: E402
 from mixmail.crypto import ed25519, kem  # noqa: E402
+from mixmail.directory import networks  # noqa: E402
 from mixmail.errors import RemoteProtocolError  # noqa: E402
 from mixmail.params import GEOMETRY, MAIL, NetworkParameters  # noqa: E402
 
@@ -291,6 +292,39 @@ def placement_json() -> dict[str, Any]:
     }
 
 
+def endpoint_of(number: int) -> str:
+    """Four IPv4 addresses of one network and one written as IPv6, three IPv6 addresses of one; four that have
+    none though they look alike; the others each in a network of its own."""
+    if number < 4:
+        return f"tcp:host=8.8.{number}.1:port=4711"
+    if number == 4:
+        return r"tcp:host=\:\:ffff\:8.8.9.9:port=4711"
+    if number < 8:
+        return rf"tcp:host=2600\:1\:{number}\:\:1:port=4711"
+    if number < 12:
+        return ("tcp:host=10.0.0.1:port=4711", "tor:example.onion:4711")[number % 2]
+    return f"tcp:host=9.{number}.0.1:port=4711"
+
+
+def shared_networks_json() -> dict[str, Any]:
+    nodes = [
+        (derived(f"storage {number}", 32), derived(f"node {number}", 32), endpoint_of(number))
+        for number in range(24)
+    ]
+    placed = [(storage, node, networks.network_of(endpoint)) for storage, node, endpoint in nodes]
+    keys = [derived(f"key {number}", 32) for number in range(3)]
+    return {
+        "nodes": [
+            {"storage_id": storage.hex(), "node_id": node.hex(), "endpoint": endpoint}
+            for storage, node, endpoint in nodes
+        ],
+        "rankings": [
+            {"key": key.hex(), "ranking": [node.hex() for node in placement.ranking(key, placed, 24)]}
+            for key in keys
+        ],
+    }
+
+
 PROXY_SEED = derived("proxy key", 32)
 
 
@@ -406,6 +440,7 @@ def vectors(known: dict[str, Any]) -> dict[str, Any]:
         "queue_life": queue_life_json(),
         "decide": decide_json(),
         "placement": placement_json(),
+        "shared_networks": shared_networks_json(),
         "courier_request": courier_json(),
         "queries": {
             "network_hash": NETWORK_HASH.hex(),

@@ -9,6 +9,7 @@ from typing import Any
 
 import boxes_reader as boxes
 import home_reader as homes
+import network_reader as networks
 import pytest
 import spec_primitives
 import spec_vectors
@@ -245,6 +246,27 @@ def check_placement(entry: Any, _: Any) -> None:
         assert min(store.score(storage, key) for storage, _ in nodes).hex() == vector["first_score"]
 
 
+def check_shared_networks(entry: Any, vectors: Any) -> None:
+    nodes = [(unhex(node["storage_id"]), unhex(node["node_id"])) for node in entry["nodes"]]
+    table = {unhex(node["node_id"]): networks.network_of(node["endpoint"]) for node in entry["nodes"]}
+    shared = [network for network in table.values() if network]
+    assert len(set(shared)) < len(shared) < len(nodes) == 24
+    alone = []
+    for vector in entry["rankings"]:
+        key = unhex(vector["key"])
+        ranking = [node.hex() for node in store.ranking(nodes, key, table)]
+        assert ranking == list(vector["ranking"])
+        alone.append([node.hex() for node in store.ranking(nodes, key)] == ranking)
+    assert not any(alone)
+    for name in ("storage_id", "node_id"):
+        assert [node[name] for node in entry["nodes"]] == [
+            node[name] for node in vectors["placement"]["nodes"]
+        ]
+    assert [vector["key"] for vector in entry["rankings"]] == [
+        vector["key"] for vector in vectors["placement"]["rankings"]
+    ]
+
+
 def check_courier_request(entry: Any, _: Any) -> None:
     proxy_id = unhex(entry["proxy_id"])
     parts = (proxy_id, from_seed(entry["surb_seed"], 7121), from_seed(entry["blob_seed"], 18506))
@@ -374,11 +396,12 @@ CHECKS: dict[str, Callable[[Any, Any], None]] = {
     "queue_life": check_queue_life,
     "decide": check_decide,
     "placement": check_placement,
+    "shared_networks": check_shared_networks,
     "courier_request": check_courier_request,
     "queries": check_queries,
     "answers": check_answer,
 }
-ONE_OBJECT = {"records", "placement", "courier_request", "queries", "queue_life"}
+ONE_OBJECT = {"records", "placement", "shared_networks", "courier_request", "queries", "queue_life"}
 ROWS_OF = {"home": "records", "queue_requests": "requests"}  # objects whose rows are checked one by one
 NOT_CHECKED = {"about"}  # it names the documents and is no vector
 
@@ -467,7 +490,13 @@ def test_every_changed_value_is_noticed(kind: str) -> None:
                 continue  # another point that is none either
             if where == ("record_day",) and entry["type"] == "BOX":
                 continue  # the stamp of a BOX is good for two weeks
-            if where[0] == "nodes" and entry["nodes"][where[1]]["node_id"] not in homes:
+            if where[-1] == "endpoint" and "tcp:host=8.8" not in entry["nodes"][where[1]]["endpoint"]:
+                continue  # it has no network, or one of its own
+            if (
+                where[0] == "nodes"
+                and kind == "placement"
+                and entry["nodes"][where[1]]["node_id"] not in homes
+            ):
                 continue  # what is in no answer may change
             try:
                 CHECKS[kind](spec_vectors.mutated(entry, where), VECTORS)
