@@ -6,6 +6,7 @@ Nothing that ships imports this module.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -139,23 +140,31 @@ class MemoryStore:
         elif (held := self._records.get(record.key)) is not None and held.identical(record):
             del self._records[record.key]
 
-    def expire(self, today: int) -> int:
-        before = self._kept()
-        self._records = {key: record for key, record in self._records.items() if not record.expired(today)}
-        queues = {
-            key: {name: pair for name, pair in queue.items() if not pair[1].expired(today)}
+    def expire(self, today: int, limit: int) -> int:
+        old_records = (key for key, record in self._records.items() if record.expired(today))
+        old_entries = (
+            (key, name)
             for key, queue in self._queues.items()
-        }
-        self._queues = {key: queue for key, queue in queues.items() if queue}
-        self._deleted = {name: day for name, day in self._deleted.items() if day >= today}
-        return before - self._kept()
+            for name, (_, entry) in queue.items()
+            if entry.expired(today)
+        )
+        old_deletions = (name for name, day in self._deleted.items() if day < today)
+        deletions = list(itertools.islice(old_deletions, limit))
+        records = list(itertools.islice(old_records, limit - len(deletions)))
+        entries = list(itertools.islice(old_entries, limit - len(deletions) - len(records)))
+        for deletion in deletions:
+            del self._deleted[deletion]
+        for key in records:
+            del self._records[key]
+        for key, name in entries:
+            del self._queues[key][name]
+            if not self._queues[key]:
+                del self._queues[key]
+        return len(deletions) + len(records) + len(entries)
 
     def count(self) -> dict[str, int]:
         entries = sum(len(queue) for queue in self._queues.values())
         return {"records": len(self._records), "entries": entries, "deleted": len(self._deleted)}
-
-    def _kept(self) -> int:
-        return len(self._records) + sum(len(queue) for queue in self._queues.values())
 
 
 @contextlib.contextmanager

@@ -6,6 +6,10 @@ scripts/soak crash [--points POINT ...] [--rounds N]
         and the disk says the truth after the kill.  A POINT is a name ("mail.stored": before and after it)
         or a moment ("after mail.stored"); default: all.
 
+scripts/soak crash --store [--kills 200] [--seed 1]
+        kill -9 of a process that runs a home's store under load (scripts/soak_store.py): each time it opens,
+        it is whole, and nothing that was acknowledged is gone.
+
 scripts/soak flood [--seconds 600] [--idle 2000]
         one real node under three times its capacity and idle callers (scripts/soak_flood.py): how long honest
         connects take, how much memory it needs, how soon it recovers.  A bar that is missed is a failure.
@@ -99,6 +103,9 @@ def main() -> int:
     crashing = kinds.add_parser("crash", help="kill -9 at each named point")
     crashing.add_argument("--points", nargs="+", default=[], metavar="POINT")
     crashing.add_argument("--rounds", type=int, default=1)
+    crashing.add_argument("--store", action="store_true", help="a home's store instead of the user's daemon")
+    crashing.add_argument("--kills", type=int, default=200, help="of a store (200)")
+    crashing.add_argument("--seed", type=int, default=1, help="of what a store is asked (1)")
     flooding = kinds.add_parser("flood", help="three times what a node can carry, and idle connections")
     flooding.add_argument("--seconds", type=float, default=600.0)
     flooding.add_argument("--idle", type=int, default=2_000)
@@ -119,6 +126,10 @@ def main() -> int:
             result = soak_wire.wire(arguments.blocks, arguments.seconds, arguments.seed)
         except UserError as error:
             sys.exit(f"soak: {error.message}")
+    elif arguments.store:
+        import soak_store
+
+        result = soak_store.crash(arguments.kills, arguments.seed)
     else:
         result = crash(arguments.points, arguments.rounds)
     print(json.dumps(result))

@@ -86,8 +86,11 @@ class RecordStore(Protocol):
     def drop(self, record: Record) -> None:
         """Forget a record or entry; a record only while it is this very one."""
 
-    def expire(self, today: int) -> int:
-        """Drop what has expired, remembered ids too; the number of records and entries dropped."""
+    def expire(self, today: int, limit: int) -> int:
+        """Drop at most `limit` records, entries and remembered ids that have expired; how many it were.
+
+        Fewer than `limit`: there are no more.
+        """
 
     def count(self) -> dict[str, int]:
         """How many "records", "entries" and "deleted" (remembered ids) there are."""

@@ -199,10 +199,21 @@ class Repair:
                 return []
             self._begin(now)
         self._scanning = True
-        place, limit = self._place, self._limits.repair_chunk
-        return self._jobs.start(
-            "store", lambda: self._store.scan(place, limit), partial(self._scanned, self._sweep)
-        )
+        return self._scan(self._sweep, self._place, [])
+
+    def _scan(self, sweep: int, place: Place, found: list[Record]) -> list[Effect]:
+        """Read on from `place`, `store_rows` in a job, until there is a part of the sweep."""
+        limit = min(self._limits.store_rows, self._limits.repair_chunk - len(found))
+
+        def read(more: Any, now: float) -> list[Effect]:
+            if isinstance(more, Exception):
+                return self._scanned(sweep, more, now)
+            found.extend(more)
+            if len(more) < limit or len(found) == self._limits.repair_chunk:
+                return self._scanned(sweep, found, now)
+            return self._scan(sweep, place_of(found[-1]), found)
+
+        return self._jobs.start("store", lambda: self._store.scan(place, limit), read)
 
     def _begin(self, now: float) -> None:
         self._swept = False
@@ -338,16 +349,25 @@ class Repair:
             self._stats.add("drop.repair_offer")
             return []
         self._asking.add(peer)
-        today = day_of(now)
+        return self._look_up(peer, items, [], now)
 
-        def looked_up(missing: Any, _: float) -> list[Effect]:
+    def _look_up(self, peer: bytes, items: Sequence[Item], missing: list[Item], now: float) -> list[Effect]:
+        """Find out which of `items` are missing too, `store_rows` in a job."""
+        today, rows = day_of(now), self._limits.store_rows
+        part, rest = items[:rows], items[rows:]
+
+        def looked_up(found: Any, later: float) -> list[Effect]:
+            if not isinstance(found, Exception):
+                missing.extend(found)
+                if rest:
+                    return self._look_up(peer, rest, missing, later)
             self._asking.discard(peer)
-            if isinstance(missing, Exception):
+            if isinstance(found, Exception):
                 self._stats.add("repair.failed_jobs")
                 return []
             return [Send(peer, Frame(Kind.NEED, 0, pack_items(missing)))] if missing else []
 
-        return self._jobs.start("store", lambda: self._store.missing(items, today), looked_up)
+        return self._jobs.start("store", lambda: self._store.missing(part, today), looked_up)
 
     def handle_need(self, peer: bytes, payload: bytes, now: float) -> None:
         """Hand over what this peer was offered, each once; RemoteProtocolError for a malformed NEED.

@@ -50,6 +50,8 @@ class Replica:
         self._store = store
         self._jobs = jobs
         self._stats = stats
+        self._store_rows = limits.store_rows
+        self._expiring = False
         self.on_new: Callable[[Record, float], None] = lambda record, now: None
         self._part_of = part_of
         self._stamps = FairBudget(limits.stamp_checks, limits.stamp_memory_s, limits.stamp_askers)
@@ -84,9 +86,22 @@ class Replica:
         return self._write(record, peer, answer, now, repair=True)
 
     def expire(self, now: float) -> list[Effect]:
-        """Drop what has expired from the store."""
-        today = day_of(now)
-        return self._in_store(lambda: self._store.expire(today), lambda _: [])
+        """Drop what has expired from the store, `store_rows` in a job: reads never wait for all of it."""
+        if self._expiring:
+            return []
+        self._expiring = True
+        return self._expire_some(now)
+
+    def _expire_some(self, now: float) -> list[Effect]:
+        today, limit = day_of(now), self._store_rows
+
+        def dropped(result: Any, later: float) -> list[Effect]:
+            if not isinstance(result, Exception) and result >= limit:
+                return self._expire_some(later)
+            self._expiring = False
+            return self._unless_failed(None, lambda *_: [], result, later)
+
+        return self._jobs.start("store", lambda: self._store.expire(today, limit), dropped)
 
     # reading
 

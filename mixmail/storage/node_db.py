@@ -20,7 +20,6 @@ from mixmail.storage import driver
 from mixmail.storage.errors import Damaged
 
 SCRIPTS = ((importlib.resources.files("mixmail.storage") / "schema" / "node_v1.sql").read_text("utf-8"),)
-EXPIRE_CHUNK = 50  # rows a transaction: more would hold up the queries that wait for the database
 
 
 class NodeDatabase:
@@ -245,23 +244,17 @@ class NodeDatabase:
 
     # time and size
 
-    def expire(self, today: int) -> int:
-        """Drop what has expired, in short transactions; the number of records and entries dropped."""
-        self._expire("deleted", today)
-        return self._expire("records", today) + self._expire("entries", today)
-
-    def _expire(self, table: str, today: int) -> int:
+    def expire(self, today: int, limit: int) -> int:
+        """Drop at most `limit` rows that have expired, in one transaction (see RecordStore.expire)."""
         dropped = 0
-        while True:
-            with self._writing():
-                chunk: int = self.connection.execute(
+        with self._writing():
+            for table in ("deleted", "records", "entries"):
+                dropped += self.connection.execute(
                     f"DELETE FROM {table} WHERE rowid IN"
-                    f" (SELECT rowid FROM {table} WHERE expiry < ? LIMIT {EXPIRE_CHUNK})",
-                    (today,),
+                    f" (SELECT rowid FROM {table} WHERE expiry < ? LIMIT ?)",
+                    (today, limit - dropped),
                 ).rowcount
-            dropped += chunk
-            if chunk < EXPIRE_CHUNK:
-                return dropped
+        return dropped
 
     def count(self) -> dict[str, int]:
         """How many "records", "entries" and "deleted" (remembered ids) there are."""

@@ -119,20 +119,35 @@ class TestRecords:
         store.put(short, TODAY)
         store.put(long, TODAY)
         store.queue_add(entry(1), TODAY, LIMIT)
-        assert store.expire(TODAY + 7) == 0
+        assert store.expire(TODAY + 7, 100) == 0
         assert store.get(KEY) == short
-        assert store.expire(TODAY + 8) == 2
+        assert store.expire(TODAY + 8, 100) == 2
         assert store.get(KEY) is None
         assert store.get(OTHER) == long
         assert listed(store) == []
-        assert store.expire(TODAY + 8) == 0
+        assert store.expire(TODAY + 8, 100) == 0
+
+    @pytest.mark.parametrize("limit", range(1, 9))
+    def test_expire_drops_no_more_than_its_limit_at_a_time(self, store: RecordStore, limit: int) -> None:
+        for number in range(3):
+            store.put(record(key=bytes([number]) * 32), TODAY)
+            store.queue_add(entry(number), TODAY, LIMIT)
+        store.queue_delete(KEY, entry(0).entry_id)
+        store.put(record(key=bytes([9]) * 32, klass=30), TODAY)
+        left = sum(store.count().values())
+        assert left == 7
+        while left > 1:
+            assert store.expire(TODAY + 8, limit) == min(limit, left - 1)
+            left = max(1, left - limit)
+            assert sum(store.count().values()) == left
+        assert store.expire(TODAY + 8, limit) == 0
 
     def test_a_tombstone_outlives_its_box_by_a_week(self, store: RecordStore) -> None:
         stone = record(RecordType.TOMBSTONE)
         store.put(stone, TODAY)
-        assert store.expire(TODAY + 14) == 0
+        assert store.expire(TODAY + 14, 100) == 0
         assert store.get(KEY) == stone
-        assert store.expire(TODAY + 15) == 1
+        assert store.expire(TODAY + 15, 100) == 1
 
 
 class TestQueues:
@@ -248,12 +263,12 @@ class TestQueues:
         one = entry(1)
         store.queue_add(one, TODAY, LIMIT)
         store.queue_delete(KEY, one.entry_id)
-        store.expire(one.expiry_day)
+        store.expire(one.expiry_day, 100)
         assert store.count()["deleted"] == 1
         later = entry(1, day=one.expiry_day + 1)  # the same id under a later day
         assert store.queue_add(later, one.expiry_day, LIMIT) is Status.OK
         assert store.queue_add(later, one.expiry_day + 1, LIMIT) is Status.STORED
-        assert store.expire(one.expiry_day + 1) == 0
+        assert store.expire(one.expiry_day + 1, 100) == 1
         assert store.count()["deleted"] == 0
         assert store.queue_delete(KEY, one.entry_id) is Status.OK
         assert listed(store) == []

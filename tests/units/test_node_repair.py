@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 from node_world import TODAY, World
@@ -419,6 +420,33 @@ def test_a_large_store_is_swept_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     it.run(4 * SWEEP)
     assert all(holders(it, record) == {0, 1, 2, 3} for record in records)
     assert it.nodes[0].stats["repair.sweeps"] >= 2
+
+
+def test_no_job_of_repair_reads_more_than_a_few_rows() -> None:
+    it = world(4)
+    small = dataclasses.replace(NODE_LIMITS, repair_chunk=7, store_rows=3)
+    records = [a_box(number) for number in range(20)]
+    scans: list[tuple[int, int]] = []
+    looked_up: list[int] = []
+    for number, (node, store) in enumerate(zip(it.nodes, it.stores, strict=True)):
+        node._repair._limits = small
+        for record in records if number == 0 else ():
+            keep(store, record)
+
+        def scan(place: Any, limit: int, kept: MemoryStore = store) -> list[Record]:
+            found = MemoryStore.scan(kept, place, limit)
+            scans.append((limit, len(found)))
+            return found
+
+        def missing(items: Any, today: int, kept: MemoryStore = store) -> Any:
+            looked_up.append(len(items))
+            return MemoryStore.missing(kept, items, today)
+
+        store.scan, store.missing = scan, missing  # type: ignore[method-assign]
+    it.run(2 * SWEEP)
+    assert all(holders(it, record) == {0, 1, 2, 3} for record in records)
+    assert max(limit for limit, _ in scans) == 3 and max(found for _, found in scans) == 3
+    assert max(looked_up) == 3 and len(looked_up) > 3
 
 
 def test_a_store_that_fails_is_told_of_and_looked_at_again() -> None:

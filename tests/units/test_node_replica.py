@@ -146,6 +146,32 @@ def test_an_expired_record_is_not_given_back_and_swept() -> None:
     assert sweep.job() == 1
 
 
+def test_expiry_comes_in_jobs_of_few_rows_one_after_the_other() -> None:
+    home = Home(limits=dataclasses.replace(NODE_LIMITS, store_rows=3))
+    for number in range(7):
+        home.store.put(dataclasses.replace(a_box(), key=bytes([number]) * 32), TODAY)  # type: ignore[attr-defined]
+    home.now += 31 * 86_400
+    steps = []
+    effects = home.replica.expire(home.now)
+    while effects:
+        (effect,) = effects  # the next job is asked for when the one before is done: reads come in between
+        assert isinstance(effect, Offload) and effect.lane == "store"
+        assert home.replica.expire(home.now) == []  # one round at a time
+        steps.append(effect.job())
+        effects = home.jobs.done(effect.token, steps[-1], home.now)
+    assert steps == [3, 3, 1]
+    assert len(home.replica.expire(home.now)) == 1  # the next round
+
+
+def test_an_expiry_that_fails_is_told_and_begins_anew() -> None:
+    home = Home(limits=dataclasses.replace(NODE_LIMITS, store_rows=3))
+    (effect,) = home.replica.expire(home.now)
+    assert isinstance(effect, Offload)
+    told = home.jobs.done(effect.token, OSError("no space left on device"), home.now)
+    assert told == [Emit(StoreFailed("no space left on device"))]
+    assert len(home.replica.expire(home.now)) == 1
+
+
 # the budget of Argon2id
 
 

@@ -146,14 +146,19 @@ def test_closing_waits_for_the_end_of_a_batch(database: NodeDatabase) -> None:
     assert database.put(box(1), TODAY) is Status.STORED
 
 
-def test_expiry_goes_in_small_steps(database: NodeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_db, "EXPIRE_CHUNK", 3)
+def test_expiry_is_one_transaction_of_few_rows(database: NodeDatabase) -> None:
     database.put_many([box(number) for number in range(10)], TODAY)
     database.put_many([box(number, TODAY + 1) for number in range(10, 14)], TODAY)
-    assert database.expire(TODAY + 8) == 10
-    assert database.count()["records"] == 4
+    left = 14
+    for dropped in (3, 3, 3, 1, 0):
+        before = database.connection.total_changes
+        assert database.expire(TODAY + 8, 3) == dropped
+        assert database.connection.total_changes - before == dropped
+        left -= dropped
+        assert on_disk(database)["records"] == left
     with database.batch():
-        assert database.expire(TODAY + 9) == 4
+        assert database.expire(TODAY + 9, 100) == 4
+        assert on_disk(database)["records"] == 4
     assert on_disk(database)["records"] == 0
 
 

@@ -1,0 +1,22 @@
+"""kill -9 of a home's store under load: it opens, it is whole, nothing that was acknowledged is gone.
+
+`scripts/soak crash --store` does the same 200 times.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import soak_store  # type: ignore[import-not-found]
+
+KILLS = 6
+
+
+def test_a_store_survives_six_kills_under_load(tmp_path: Path) -> None:
+    told = soak_store.crash(KILLS, 1, tmp_path)
+    assert told["failed"] == [] and told["n"] == KILLS
+    assert told["answered"] > 100 and told["rows"] > 50  # there was something to lose
+    assert list(tmp_path.iterdir()) == []
