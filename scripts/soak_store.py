@@ -5,8 +5,10 @@ A process of its own runs the store as the daemon does (store_home.py) under ope
 that is answered.  After each kill the store must open, pass SQLite's integrity check and hold exactly what a
 store in memory holds after the first k operations, k not less than the last that was answered; and each
 answer must be the one of the store in memory.  So nothing acknowledged is lost, nothing deleted comes back,
-nothing is torn.  Some lives are killed while the store still opens.  Each life has a day, so that things
-expire meanwhile.
+nothing is torn.  A quarter of the lives are killed while the store still opens.  Another quarter end
+themselves with the same signal right before or right after a commit: those moments are too short to be met by
+chance, and an answer given before its commit shows then only.  Each life has a day, so that things expire
+meanwhile.
 
 A kill ends the process, not the machine: what the kernel took for written stays.  That commits are synced is
 tested elsewhere (tests/units/test_storage_driver.py).
@@ -24,8 +26,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,9 @@ LIVES_A_DAY = 4
 IN_FLIGHT = 100
 LONGEST = 0.4  # seconds of load before a kill, at most
 EARLY = 0.25  # share of the lives that are killed at any moment of their start
+IN_COMMIT = 0.25  # share of the lives that end at a commit
+COMMITS = 12  # one of the first so many
+LINGER = 0.02  # seconds before that, for answers that should not be given yet
 START_UP = 1.0  # seconds after which such a start is over, about
 STUCK = 60.0  # seconds after which a store that does not open fails the soak
 ROW_SQL = (
@@ -80,6 +85,7 @@ def live(order: dict[str, Any]) -> None:
     params = dataclasses.replace(DEMO, box_bits=0, stranger_bits=0, queue_limit=QUEUE_LIMIT)
     numbers = iter(range(start, sys.maxsize))
     now = load.now(start)
+    commits = [0]
 
     def tell(text: str) -> None:
         os.write(1, f"{text}\n".encode())  # one call: whole or not at all
@@ -89,6 +95,21 @@ def live(order: dict[str, Any]) -> None:
         os._exit(3)
 
     home = StoreHome(reactor, Network(bytes(32), day - 100, params), lambda: now, failed)
+
+    @contextmanager
+    def deadly_batch() -> Iterator[None]:
+        """A batch of the database that is the last one: each commit comes by here."""
+        with home.database.batch():
+            yield
+            commits[0] += 1
+            if order["end"] == ["before", commits[0]]:
+                die()
+        if order["end"] == ["after", commits[0]]:
+            die()
+
+    def die() -> None:
+        time.sleep(LINGER)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def next_one() -> None:
         one = load.operation(next(numbers))
@@ -109,6 +130,7 @@ def live(order: dict[str, Any]) -> None:
         answered.addCallback(done).addErrback(failed)
 
     def begin(_: None) -> None:
+        home.workshop.node_thread.use_batches(deadly_batch)
         tell("open")
         home.run(home.replica.expire(now))
         for _ in range(IN_FLIGHT):
@@ -234,7 +256,7 @@ class Killing:
         self._load = Load(seed, [])
         self._model = Model(self._load)
         self._next = 0  # operation
-        self.early = self.answered = self.kept = self.rows = 0
+        self.early = self.in_commit = self.answered = self.kept = self.rows = 0
 
     def life(self, number: int) -> None:
         """Start it, kill it, and look at what is left; Lost says what is wrong."""
@@ -251,14 +273,20 @@ class Killing:
         self.rows = len(found)
 
     def _run(self) -> Heard:
-        order = {"path": str(self.path), "seed": self._seed, "lives": self._lives}
+        kind, end = self._rng.random(), None
+        if kind < IN_COMMIT:
+            end = [self._rng.choice(("before", "after")), self._rng.randint(1, COMMITS)]
+        order = {"path": str(self.path), "seed": self._seed, "lives": self._lives, "end": end}
         process = subprocess.Popen([sys.executable, __file__, json.dumps(order)], stdout=subprocess.PIPE)
         assert process.stdout is not None
         heard = Heard()
         listener = threading.Thread(target=heard.listen, args=(process.stdout,))
         listener.start()
         try:
-            if self._rng.random() < EARLY:
+            if end is not None:
+                process.wait(STUCK)
+                self.in_commit += 1
+            elif kind < IN_COMMIT + EARLY:
                 time.sleep(self._rng.uniform(0.0, START_UP))
             else:
                 heard.opened.wait(STUCK)
@@ -296,6 +324,7 @@ def crash(kills: int, seed: int, folder: Path | None = None) -> dict[str, Any]:
         "answered": store.answered,
         "on_disk_unanswered": store.kept,
         "killed_while_opening": store.early,
+        "killed_at_a_commit": store.in_commit,
         "rows": store.rows,
         "seconds": round(time.monotonic() - begun, 1),
         "failed": failed,

@@ -13,10 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import soak_store  # type: ignore[import-not-found]
 
 KILLS = 6
+SEED = 4  # two at a commit, one while the store opens, three under load
 
 
 def test_a_store_survives_six_kills_under_load(tmp_path: Path) -> None:
-    told = soak_store.crash(KILLS, 1, tmp_path)
+    told = soak_store.crash(KILLS, SEED, tmp_path)
     assert told["failed"] == [] and told["n"] == KILLS
     assert told["answered"] > 100 and told["rows"] > 50  # there was something to lose
+    assert told["killed_at_a_commit"] == 2
     assert list(tmp_path.iterdir()) == []
