@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import resource
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -180,3 +181,15 @@ def full_disk(connection: Any, spare_pages: int = 0) -> Iterator[None]:
         yield
     finally:
         connection.execute(f"PRAGMA max_page_count = {usual}")
+
+
+@contextlib.contextmanager
+def small_files(limit: int) -> Iterator[None]:
+    """Inside, no file of this process can grow beyond `limit` bytes: the system cuts a write there and
+    refuses the next (EFBIG), which for SQLite is a disk that fails."""
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
