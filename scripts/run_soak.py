@@ -10,6 +10,12 @@ scripts/soak crash --store [--kills 200] [--seed 1]
         kill -9 of a process that runs a home's store under load (scripts/soak_store.py): each time it opens,
         it is whole, and nothing that was acknowledged is gone.
 
+scripts/soak churn [--mails 1000] [--senders 10] [--nodes 20] [--minutes 15] [--slower 1] [--seed 1]
+        people write to each other over a network of real processes that lose a tenth of their packets and a
+        hundredth of their messages about boxes, while every ten seconds a node is killed with -9 and
+        started again: all mails arrive, each once.  With --slower all times of the network are so many times
+        as long, for machines that cannot run so many nodes at the pace of `demo`.
+
 scripts/soak flood [--seconds 600] [--idle 2000]
         one real node under three times its capacity and idle callers (scripts/soak_flood.py): how long honest
         connects take, how much memory it needs, how soon it recovers.  A bar that is missed is a failure.
@@ -25,6 +31,7 @@ only if nothing failed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -37,12 +44,16 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TOP), str(TOP / "tests" / "processes")]
 
+from churning import Churn  # noqa: E402  (the path is set above)
 from crash_points import MOMENTS, walk  # noqa: E402  (the path is set above)
 from real_network import RealNetwork, real_network  # noqa: E402
 
 from mixmail.errors import UserError  # noqa: E402
 
 NODES = 7
+LOSSES = (0.1, 0.01)  # of packets, of messages about boxes
+KILL_EVERY = 10.0
+CALM = 300.0  # seconds in which the outboxes must be empty once all has arrived
 PROFILE = ("profile.db", "profile.db-wal", "profile.db-shm", "profile.key")
 
 
@@ -95,6 +106,37 @@ def crash(points: Sequence[str], rounds: int) -> dict[str, object]:
     }
 
 
+def churn(options: argparse.Namespace) -> dict[str, object]:
+    """All mails, or what is wrong with them."""
+    say = lambda text: print(f"soak: {text}", file=sys.stderr, flush=True)  # noqa: E731
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mixmail-soak-") as place:
+        folder = Path(place) / "net"
+        network = Churn(
+            folder, options.nodes, options.senders, options.mails, options.seed, LOSSES, options.slower
+        )
+        with contextlib.closing(network):
+            network.start()
+            say(f"{options.nodes} nodes are up, {options.senders} people have met")
+            if network.run(KILL_EVERY, options.minutes * 60, say):
+                network.calm_down(CALM)
+            wrong, waits = network.wrong(), network.waits()
+    return {
+        "soak": "churn",
+        "n": options.mails,
+        "arrived": network.arrived,
+        "senders": options.senders,
+        "nodes": options.nodes,
+        "kills": network.kills,
+        "slower": options.slower,
+        "seed": options.seed,
+        "wait_p50_s": round(waits[len(waits) // 2], 1) if waits else None,
+        "wait_p95_s": round(waits[len(waits) * 95 // 100], 1) if waits else None,
+        "seconds": round(time.monotonic() - begun, 1),
+        "failed": wrong,
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -106,6 +148,13 @@ def main() -> int:
     crashing.add_argument("--store", action="store_true", help="a home's store instead of the user's daemon")
     crashing.add_argument("--kills", type=int, default=200, help="of a store (200)")
     crashing.add_argument("--seed", type=int, default=1, help="of what a store is asked (1)")
+    churning = kinds.add_parser("churn", help="mails while nodes are killed and lose packets")
+    churning.add_argument("--mails", type=int, default=1_000)
+    churning.add_argument("--senders", type=int, default=10)
+    churning.add_argument("--nodes", type=int, default=20)
+    churning.add_argument("--minutes", type=float, default=15.0, help="until it is given up (15)")
+    churning.add_argument("--slower", type=float, default=1.0, help="times as long as in `demo` (1)")
+    churning.add_argument("--seed", type=int, default=1, help="of who writes and who is killed (1)")
     flooding = kinds.add_parser("flood", help="three times what a node can carry, and idle connections")
     flooding.add_argument("--seconds", type=float, default=600.0)
     flooding.add_argument("--idle", type=int, default=2_000)
@@ -126,6 +175,8 @@ def main() -> int:
             result = soak_wire.wire(arguments.blocks, arguments.seconds, arguments.seed)
         except UserError as error:
             sys.exit(f"soak: {error.message}")
+    elif arguments.kind == "churn":
+        result = churn(arguments)
     elif arguments.store:
         import soak_store
 
