@@ -325,9 +325,8 @@ class NodeLimits:
         8  # frames handed to TLS or read at once: 262 KB, beyond which larger steps gain nothing
     )
     housekeeping: float = 3_600.0  # between two expiry rounds of the store
-    store_rows: int = (
-        50  # that one job of expiry or repair reads or drops: what others ask for comes in between
-    )
+    store_rows: int = 50  # that one job of expiry or repair reads or drops, so that others come in between
+    thread_turn: float = 0.0005  # seconds until a thread that computes lets another one in
     # repair between homes (docs/protocol/store.md, "Repair")
     repair_sweep_slots: float = 240.0  # one sweep through the store: 2 hours in `mail`
     repair_step_slots: float = 4.0  # between two parts of a sweep ...

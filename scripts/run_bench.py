@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ EXAMPLES = """
 examples:
   scripts/bench packet                 one core, seconds
   scripts/bench node                   a real node on a core of its own, a minute
+  scripts/bench store                  a home's store with 100,000 boxes, 3 GB of disk, two minutes
   scripts/bench devnet --runs 5        a network of 12 nodes five times, a minute
   scripts/bench lab --minutes 3        200 virtual nodes, a minute or two
   scripts/bench packet --json          nothing but the JSON line on standard output
@@ -114,9 +116,20 @@ def node(options: argparse.Namespace) -> Result:
     return result("node", options.packets, bench_node.measure(options.rounds, options.packets, say) | figures)
 
 
+def store(options: argparse.Namespace) -> Result:
+    """A home's store in a process of its own, for its reactor; `n` is the number of boxes."""
+    command = [sys.executable, str(TOP / "scripts" / "bench_store.py")]
+    command += [str(number) for number in (options.boxes, options.reads, options.rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise UserError("The store could not be measured: the reason stands above.", "bench")
+    return result("store", options.boxes, json.loads(done.stdout))
+
+
 BENCHES: dict[str, Callable[[argparse.Namespace], Result]] = {
     "packet": packet,
     "node": node,
+    "store": store,
     "devnet": devnet,
     "lab": lab,
 }
@@ -198,7 +211,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("name", nargs="?", choices=BENCHES, help="what to measure")
     made.add_argument("--json", action="store_true", help="only the JSON line on standard output")
-    made.add_argument("--rounds", type=positive(int), default=5, help="packet, node: the best of so many (5)")
+    made.add_argument("--rounds", type=positive(int), default=5, help="packet, node, store: so many (5)")
+    made.add_argument("--boxes", type=positive(int), default=100_000, help="store: boxes in it (100000)")
+    made.add_argument("--reads", type=positive(int), default=2_000, help="store: reads measured (2000)")
     made.add_argument("--packets", type=positive(int), default=8_000, help="node: packets a round (8000)")
     made.add_argument("--runs", type=positive(int), default=3, help="devnet: networks started (3)")
     made.add_argument(
@@ -247,7 +262,7 @@ def main(arguments: list[str]) -> int:
                 results = read_results(options.results)
             else:
                 # devnet first: the others stay on one core
-                results = [BENCHES[name](options) for name in ("devnet", "node", "packet", "lab")]
+                results = [BENCHES[name](options) for name in ("devnet", "node", "packet", "store", "lab")]
             write_readme(options.file, results)
         else:
             results = [BENCHES[options.name](options)]

@@ -20,6 +20,10 @@ scripts/soak flood [--seconds 600] [--idle 2000]
         one real node under three times its capacity and idle callers (scripts/soak_flood.py): how long honest
         connects take, how much memory it needs, how soon it recovers.  A bar that is missed is a failure.
 
+scripts/soak store [--records 1000000] [--folder FOLDER]
+        a store of so many records, filled, killed with -9, opened, read and expired (scripts/soak_fill.py):
+        how fast, how large.  Needs 23 GB of disk; takes fewer records where there is less.
+
 scripts/soak wire [--blocks 14] [--seconds 30] [--seed 1]
         what a capture of a real network's traffic tells of when two people write to each other
         (scripts/soak_wire.py); needs Linux and root.  That it tells is a failure.
@@ -158,6 +162,9 @@ def main() -> int:
     flooding = kinds.add_parser("flood", help="three times what a node can carry, and idle connections")
     flooding.add_argument("--seconds", type=float, default=600.0)
     flooding.add_argument("--idle", type=int, default=2_000)
+    storing = kinds.add_parser("store", help="a million records in one store")
+    storing.add_argument("--records", type=int, default=1_000_000)
+    storing.add_argument("--folder", type=Path, help="where there is room; its files are deleted afterwards")
     wiring = kinds.add_parser("wire", help="whether a capture shows when people write")
     wiring.add_argument("--blocks", type=int, default=14, help="half of them busy (14)")
     wiring.add_argument("--seconds", type=float, default=30.0, help="length of a block (30)")
@@ -173,6 +180,13 @@ def main() -> int:
 
         try:
             result = soak_wire.wire(arguments.blocks, arguments.seconds, arguments.seed)
+        except UserError as error:
+            sys.exit(f"soak: {error.message}")
+    elif arguments.kind == "store":
+        import soak_fill
+
+        try:
+            result = soak_fill.run(arguments.records, arguments.folder)
         except UserError as error:
             sys.exit(f"soak: {error.message}")
     elif arguments.kind == "churn":

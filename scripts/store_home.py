@@ -17,7 +17,7 @@ from mixmail.boxes.query import QueryOp
 from mixmail.boxes.record import Record
 from mixmail.boxes.status import Status
 from mixmail.daemon.lane import Lane
-from mixmail.daemon.workshop import Workshop
+from mixmail.daemon.workshop import Workshop, share_the_interpreter
 from mixmail.effects import Effect, Emit, Frame, Offload, Send
 from mixmail.jobs import Jobs
 from mixmail.node.replica import Replica
@@ -44,6 +44,7 @@ class StoreHome:
         failed: Callable[[Failure], None],
         limits: NodeLimits = NODE_LIMITS,
     ) -> None:
+        share_the_interpreter()
         self.now = now
         self.troubles: list[Any] = []  # events of the replica
         self.other_frames: list[Send] = []  # what repair sends

@@ -19,6 +19,7 @@ from mixmail.control.server import ControlPort, ControlServer, listen
 from mixmail.daemon import open_files, service
 from mixmail.daemon.echo import Echo
 from mixmail.daemon.home import NodeHome
+from mixmail.daemon.workshop import share_the_interpreter
 from mixmail.directory import network_file
 from mixmail.errors import UserError
 
@@ -95,6 +96,7 @@ def _reactor() -> Any:
 def _run(reactor: Any, start: Callable[[], Any], stop: Callable[[], Any]) -> None:
     """Run the reactor between `start` and `stop`; raises what made either of them fail."""
     start_log()
+    share_the_interpreter()
     few_files = open_files.raise_limit()
     if few_files is not None:
         Logger().warn("{text}", text=few_files)

@@ -23,16 +23,18 @@ from mixmail.errors import UserError
 
 LOSSY = Path(__file__).parent / "lossy_daemon.py"
 PAGE = 50
+PARTNER = "partner"
+HELLO = ("hello", "hello back")
 WINDOW = 8  # mails of one person in the outbox at a time
 PAUSE = 0.5
+HELLO_LIMIT = 600.0  # seconds: a first mail needs a dozen queries one after the other
 
 
 class Correspondent:
-    """A person who writes `subjects` to the contact `to`."""
+    """A person who writes `subjects` to the contact PARTNER."""
 
-    def __init__(self, person: Person, to: str, subjects: list[str]) -> None:
+    def __init__(self, person: Person, subjects: list[str]) -> None:
         self.person = person
-        self.to = to
         self.planned = deque(subjects)
         self.unsure: list[str] = []  # handed in, but nobody said that they were taken
         self.taken: dict[str, float] = {}  # subject: when
@@ -52,7 +54,8 @@ class Correspondent:
         """Write what fits into the outbox, and look at the inbox; UserError while the daemon is away."""
         now = time.monotonic()
         for subject in self.subjects("inbox"):
-            self.arrived.setdefault(subject, now)
+            if subject not in HELLO:
+                self.arrived.setdefault(subject, now)
         if not self.planned and not self.unsure:
             return
         outbox = self.subjects("outbox")
@@ -64,13 +67,34 @@ class Correspondent:
         for _ in range(min(WINDOW - len(outbox), len(self.planned))):
             subject = self.planned.popleft()
             self.unsure.append(subject)
-            self.person.send(self.to, subject, f"This is {subject}.\n")
+            self.person.send(PARTNER, subject, f"This is {subject}.\n")
             self.unsure.pop()
             self.taken[subject] = time.monotonic()
 
 
+def planned(mails: int, people: int, person: int) -> list[str]:
+    """The subjects that one of the people writes to the partner."""
+    return [f"mail {person}-{number}" for number in range(person, mails, people)]
+
+
+def faults(inboxes: list[list[str]], mails: int) -> list[str]:
+    """What is not once in the inbox of the writer's partner, and nowhere else; empty if all is well."""
+    people = len(inboxes)
+    places = Counter((at, subject) for at, inbox in enumerate(inboxes) for subject in inbox)
+    wanted = {
+        (writer ^ 1, subject)
+        for writer in range(people)
+        for subject in (*planned(mails, people, writer), HELLO[writer % 2])
+    }
+    found = [f"{subject} is missing in inbox {at}" for at, subject in sorted(wanted - places.keys())]
+    found += [f"{subject} is in inbox {at}" for at, subject in sorted(places.keys() - wanted)]
+    return found + [
+        f"{what[1]} is {count} times in inbox {what[0]}" for what, count in places.items() if count > 1
+    ]
+
+
 class Churn:
-    """A network of `nodes`, `senders` of them people in a ring: each writes to the next one."""
+    """A network of `nodes`, `senders` of them people: two and two write to each other."""
 
     def __init__(
         self,
@@ -90,26 +114,36 @@ class Churn:
         NodeHome(folder / "echo").write_config(NodeConfig())
         self.people = [Person(folder / name) for name in devnet.names(nodes)]
         # people, seeds and others alike are killed; people are drawn, so that some are seeds
-        writers = self._rng.sample(self.people, senders)
-        self.ring = [
-            Correspondent(person, "next", [f"mail {one}-{n}" for n in range(one, mails, senders)])
-            for one, person in enumerate(writers)
+        self.writers = [
+            Correspondent(person, planned(mails, senders, number))
+            for number, person in enumerate(self._rng.sample(self.people, senders))
         ]
 
     def start(self) -> None:
-        """Start all, and introduce the people to each other."""
+        """Start all; partners get to know each other by a mail and its answer, as people do.
+
+        (Whom a user has never answered is a stranger, whose boxes are read last.)
+        """
         for person in self.people:
             self._spawn(person)
         for person in self.people:
             person.answers()
         addresses = [
             one.person.ask(lambda client, n=number: client.identity_create(f"Person {n}")).address  # type: ignore[misc]
-            for number, one in enumerate(self.ring)
+            for number, one in enumerate(self.writers)
         ]
-        for number, one in enumerate(self.ring):
-            before, after = (addresses[(number + step) % len(addresses)] for step in (-1, 1))
-            for address, name in {before: "previous", after: "next"}.items():  # of two people one contact
-                one.person.ask(lambda client, a=address, n=name: client.contact_add(a, n))  # type: ignore[misc]
+        for number, one in enumerate(self.writers):
+            address = addresses[number ^ 1]
+            one.person.ask(lambda client, a=address: client.contact_add(a, PARTNER))  # type: ignore[misc]
+        for one in self.writers[::2]:
+            one.person.send(PARTNER, HELLO[0], "Hello!\n")
+        for one in self.writers[1::2]:
+            (mail,) = wait_for(
+                lambda who=one: who.person.folder("inbox"), "the first mail arrives", HELLO_LIMIT
+            )  # type: ignore[misc]
+            one.person.send(PARTNER, HELLO[1], "Hello back!\n", mail.id)
+        for one in self.writers[::2]:
+            wait_for(lambda who=one: who.person.folder("inbox"), "the answer arrives", HELLO_LIMIT)  # type: ignore[misc]
 
     def _spawn(self, person: Person) -> None:
         person.spawn(str(LOSSY), str(person.home.folder), *self._how)
@@ -132,7 +166,7 @@ class Churn:
             if now >= next_kill and self.kills < kills:
                 self.kill_one()
                 next_kill += kill_every
-            for one in self.ring:
+            for one in self.writers:
                 self._step(one)
             if now >= told + 30:
                 told = now
@@ -151,40 +185,28 @@ class Churn:
 
     @property
     def taken(self) -> int:
-        return sum(len(one.taken) for one in self.ring)
+        return sum(len(one.taken) for one in self.writers)
 
     @property
     def arrived(self) -> int:
-        return sum(len(one.arrived) for one in self.ring)
+        return sum(len(one.arrived) for one in self.writers)
 
     def calm_down(self, limit: float) -> None:
         """No more kills: wait until all answer and every outbox is empty."""
-        for one in self.ring:
+        for one in self.writers:
             one.person.answers()
         wait_for(
-            lambda: not any(one.subjects("outbox") for one in self.ring), "the outboxes are empty", limit
+            lambda: not any(one.subjects("outbox") for one in self.writers), "the outboxes are empty", limit
         )
 
     def wrong(self) -> list[str]:
-        """What is not once in the inbox of the next person, and nowhere else; empty if all is well."""
-        places = Counter(
-            (number, name) for number, one in enumerate(self.ring) for name in one.subjects("inbox")
-        )
-        wanted = {
-            ((number + 1) % len(self.ring), f"mail {number}-{n}")
-            for number in range(len(self.ring))
-            for n in range(number, self.mails, len(self.ring))
-        }
-        found = [
-            f"{name} stands {count} times in inbox {at}" for (at, name), count in places.items() if count > 1
-        ]
-        found += [f"{name} is missing in inbox {at}" for at, name in sorted(wanted - places.keys())]
-        return found + [f"{name} is in inbox {at}" for at, name in sorted(places.keys() - wanted)]
+        """What `faults` finds in the inboxes."""
+        return faults([one.subjects("inbox") for one in self.writers], self.mails)
 
     def waits(self) -> list[float]:
         """Seconds from the outbox to the inbox, of each mail that arrived, sorted."""
-        taken = {subject: when for one in self.ring for subject, when in one.taken.items()}
-        arrived = {subject: when for one in self.ring for subject, when in one.arrived.items()}
+        taken = {subject: when for one in self.writers for subject, when in one.taken.items()}
+        arrived = {subject: when for one in self.writers for subject, when in one.arrived.items()}
         return sorted(arrived[subject] - taken[subject] for subject in arrived.keys() & taken.keys())
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from churning import Churn
 
-NODES, SENDERS, MAILS = 6, 2, 6
+NODES, SENDERS, MAILS = 6, 2, 8
 KILLS, KILL_EVERY = 2, 3.0
 LOSSES = (0.03, 0.01)  # a tenth each, as in the soak, takes a minute: each lost query is ten seconds
 SEED = 1

@@ -87,6 +87,27 @@ def test_node_relays_real_packets_through_a_real_process(
     assert "4 links in and 4 links out" in progress
 
 
+STORE_KEYS = {
+    "write_over_sqlite",
+    "writes_per_s",
+    "reads_per_s",
+    "accept_per_s",
+    "read_p50_ms",
+    "read_p99_ms",
+    "read_p99_alone_ms",
+    "read_p99_over_alone",
+    "expired_per_s",
+    "swept_per_s",
+}
+
+
+def test_store_measures_a_home_at_work() -> None:
+    lines, progress = run("store", "--boxes", "300", "--reads", "40", "--rounds", "1", "--json")
+    (line,) = lines
+    check(line, "store", 300, STORE_KEYS)
+    assert "300 boxes, and 150 that have expired" in progress
+
+
 def test_lateness_counts_from_the_tick_and_from_one_tick_more(bench: ModuleType) -> None:
     import bench_node  # type: ignore[import-not-found]
 
