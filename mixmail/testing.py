@@ -5,6 +5,7 @@ Nothing that ships imports this module.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import random
@@ -14,7 +15,17 @@ from typing import Any
 
 from mixmail.boxes.record import VERSION_BYTES, Record, RecordType
 from mixmail.boxes.status import Status
-from mixmail.boxes.store import Item, Place, decide, decide_entry, place_of
+from mixmail.boxes.store import (
+    Item,
+    Place,
+    Rank,
+    Usage,
+    capacity_of,
+    decide,
+    decide_entry,
+    place_of,
+    rank,
+)
 from mixmail.randomness import Randomness
 
 
@@ -42,7 +53,11 @@ class SeededRandomness(Randomness):
 class MemoryStore:
     """A `mixmail.boxes.store.RecordStore` in dictionaries; nothing of it survives the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, quota: int | None = None) -> None:
+        self._capacity = capacity_of(quota)
+        self._evicted = 0
+        self._arrived = 0  # numbers what came, for the order among equals
+        self._ranks: dict[Place, tuple[Rank, bool, int]] = {}
         self._records: dict[bytes, Record] = {}
         # queue key -> entry id -> (position, entry): hashing 17 KB for each comparison would be slow
         self._queues: dict[bytes, dict[bytes, tuple[bytes, Record]]] = {}
@@ -58,8 +73,44 @@ class MemoryStore:
             old = None
         status = decide(old, record, repair=repair)
         if status is Status.STORED:
+            if record.key not in self._records and not self._make_room(record, today):
+                return Status.FULL
             self._records[record.key] = record
+            self._note(record, today)
         return status
+
+    def _note(self, record: Record, today: int) -> None:
+        self._arrived += 1
+        place = place_of(record)
+        self._ranks[place] = (rank(record, today), place[0], self._arrived)
+
+    def _make_room(self, record: Record, today: int) -> bool:
+        if self._capacity is None or len(self._ranks) < self._capacity:
+            return True
+        for place in self._ranks:
+            if self._at(place).expired(today):
+                self._forget(place)
+                return True
+        lowest = min(self._ranks, key=self._ranks.__getitem__)
+        if self._ranks[lowest][0] >= rank(record, today):
+            return False
+        self._forget(lowest)
+        self._evicted += 1
+        return True
+
+    def _at(self, place: Place) -> Record:
+        entry, key, name = place
+        return self._queues[key][name][1] if entry else self._records[key]
+
+    def _forget(self, place: Place) -> None:
+        entry, key, name = place
+        del self._ranks[place]
+        if not entry:
+            del self._records[key]
+            return
+        del self._queues[key][name]
+        if not self._queues[key]:
+            del self._queues[key]
 
     def get(self, key: bytes) -> Record | None:
         return self._records.get(key)
@@ -74,19 +125,28 @@ class MemoryStore:
             return Status.OK
         queue = self._queues.setdefault(record.key, {})
         for stale in [name for name, (_, entry) in queue.items() if entry.expired(today)]:
-            del queue[stale]
+            self._forget((True, record.key, stale))
         old = queue.get(entry_id)
         status = decide_entry(old[1] if old else None, record)
+        if status is Status.STORED and old is None:
+            status = self._room_in_queue(record, queue, today, limit)
         if status is Status.STORED:
-            queue[entry_id] = (record.position, record)
-            if len(queue) > limit:
-                last = max(queue, key=lambda name: queue[name][0])
-                del queue[last]
-                if last == entry_id:
-                    status = Status.FULL
+            self._queues.setdefault(record.key, queue)[entry_id] = (record.position, record)
+            self._note(record, today)
         if not queue:
-            del self._queues[record.key]
+            self._queues.pop(record.key, None)
         return status
+
+    def _room_in_queue(
+        self, record: Record, queue: dict[bytes, tuple[bytes, Record]], today: int, limit: int
+    ) -> Status:
+        if len(queue) < limit:
+            return Status.STORED if self._make_room(record, today) else Status.FULL
+        last = max(queue, key=lambda name: queue[name][0])
+        if queue[last][0] < record.position:
+            return Status.FULL
+        self._forget((True, record.key, last))
+        return Status.STORED
 
     def queue_knows(self, record: Record, today: int) -> bool:
         if record.expired(today):
@@ -106,10 +166,12 @@ class MemoryStore:
         queue = self._queues.get(key, {})
         if entry_id not in queue:
             return Status.OK if (key, entry_id) in self._deleted else Status.NOT_FOUND
-        _, entry = queue.pop(entry_id)
+        _, entry = queue[entry_id]
+        self._forget((True, key, entry_id))
+        self._deleted.pop((key, entry_id), None)
         self._deleted[key, entry_id] = entry.expiry_day
-        if not queue:
-            del self._queues[key]
+        if self._capacity is not None and len(self._deleted) > self._capacity:
+            del self._deleted[min(self._deleted, key=self._deleted.__getitem__)]
         return Status.OK
 
     def scan(self, after: Place, limit: int) -> list[Record]:
@@ -133,39 +195,51 @@ class MemoryStore:
         return [item for item in items if item not in deleted and self.find(item) is None]
 
     def drop(self, record: Record) -> None:
-        if record.type is RecordType.QUEUE:
-            queue = self._queues.get(record.key, {})
-            queue.pop(record.entry_id, None)
-            if not queue:
-                self._queues.pop(record.key, None)
-        elif (held := self._records.get(record.key)) is not None and held.identical(record):
-            del self._records[record.key]
+        place = place_of(record)
+        if place in self._ranks and (place[0] or self._at(place).identical(record)):
+            self._forget(place)
 
     def expire(self, today: int, limit: int) -> int:
-        old_records = (key for key, record in self._records.items() if record.expired(today))
-        old_entries = (
-            (key, name)
-            for key, queue in self._queues.items()
-            for name, (_, entry) in queue.items()
-            if entry.expired(today)
-        )
         old_deletions = (name for name, day in self._deleted.items() if day < today)
         deletions = list(itertools.islice(old_deletions, limit))
-        records = list(itertools.islice(old_records, limit - len(deletions)))
-        entries = list(itertools.islice(old_entries, limit - len(deletions) - len(records)))
         for deletion in deletions:
             del self._deleted[deletion]
-        for key in records:
-            del self._records[key]
-        for key, name in entries:
-            del self._queues[key][name]
-            if not self._queues[key]:
-                del self._queues[key]
-        return len(deletions) + len(records) + len(entries)
+        old = (place for place in self._ranks if self._at(place).expired(today))
+        places = list(itertools.islice(old, limit - len(deletions)))
+        for place in places:
+            self._forget(place)
+        dropped = len(deletions) + len(places)
+        return dropped + self._shrink(limit - dropped)
+
+    def _shrink(self, limit: int) -> int:
+        if self._capacity is None:
+            return 0
+        excess = max(0, len(self._ranks) - self._capacity)
+        lowest = sorted(self._ranks, key=self._ranks.__getitem__)[: min(limit, excess)]
+        for place in lowest:
+            self._forget(place)
+        self._evicted += len(lowest)
+        excess = max(0, len(self._deleted) - self._capacity)
+        first = sorted(self._deleted, key=self._deleted.__getitem__)[: min(limit - len(lowest), excess)]
+        for deletion in first:
+            del self._deleted[deletion]
+        return len(lowest) + len(first)
 
     def count(self) -> dict[str, int]:
         entries = sum(len(queue) for queue in self._queues.values())
         return {"records": len(self._records), "entries": entries, "deleted": len(self._deleted)}
+
+    def fill(self) -> float:
+        return 0.0 if self._capacity is None else len(self._ranks) / self._capacity
+
+    def usage(self) -> Usage:
+        classes = collections.Counter(self._at(place).klass for place in self._ranks)
+        return Usage(
+            **self.count(),
+            capacity=self._capacity,
+            evicted=self._evicted,
+            classes=dict(sorted(classes.items())),
+        )
 
 
 @contextlib.contextmanager

@@ -13,25 +13,28 @@ from typing import Any
 
 from mixmail.boxes.record import VERSION_BYTES, Record, RecordType
 from mixmail.boxes.status import Status
-from mixmail.boxes.store import Item, Place, decide, decide_entry
+from mixmail.boxes.store import Item, Place, Usage, capacity_of, decide, decide_entry, rank
 from mixmail.errors import LocalProtocolError, RemoteProtocolError
 from mixmail.params import ID_BYTES
 from mixmail.storage import driver
 from mixmail.storage.errors import Damaged
+from mixmail.storage.space import Space
 
-SCRIPTS = ((importlib.resources.files("mixmail.storage") / "schema" / "node_v1.sql").read_text("utf-8"),)
+_SCHEMA = importlib.resources.files("mixmail.storage") / "schema"
+SCRIPTS = tuple((_SCHEMA / f"node_v{number}.sql").read_text("utf-8") for number in (1, 2))
 
 
 class NodeDatabase:
-    """A home's store.
+    """A home's store of at most `quota` bytes (RECORD_SPACE each record; None: as the disk has).
 
     Every call is durable when it returns, inside of `batch` when the batch ends.  All calls raise the
     errors of `mixmail.storage.errors`; after DiskFull everything that was stored can still be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, quota: int | None = None) -> None:
         self.path = path
         self.connection = driver.open_database(path, SCRIPTS)
+        self._space = Space(self.connection, capacity_of(quota))
         self._batch = False
         self._batch_error: BaseException | None = None
 
@@ -53,7 +56,7 @@ class NodeDatabase:
         if self._batch:
             yield
             return
-        with driver.transaction(self.connection, self.path):
+        with self._transaction():
             self._batch, self._batch_error = True, None
             try:
                 yield
@@ -63,9 +66,19 @@ class NodeDatabase:
                 self._batch = False
 
     @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        evicted = self._space.evicted
+        try:
+            with driver.transaction(self.connection, self.path):
+                yield
+        except BaseException:
+            self._space.undo(evicted)
+            raise
+
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         if not self._batch:
-            with driver.transaction(self.connection, self.path):
+            with self._transaction():
                 yield
             return
         if self._batch_error is not None:
@@ -96,13 +109,20 @@ class NodeDatabase:
         if record.expired(today):
             return Status.EXPIRED
         with self._writing():
-            row = self._one("SELECT record FROM records WHERE key = ? AND expiry >= ?", record.key, today)
-            status = decide(self._parse(row[0]) if row else None, record, repair=repair)
-            if status is Status.STORED:
-                self.connection.execute(
-                    "INSERT OR REPLACE INTO records (key, class, expiry, record) VALUES (?, ?, ?, ?)",
-                    (record.key, record.klass, record.expiry_day, record.pack()),
-                )
+            row = self._one("SELECT record, expiry FROM records WHERE key = ?", record.key)
+            old = self._parse(row[0]) if row and row[1] >= today else None
+            status = decide(old, record, repair=repair)
+            if status is not Status.STORED:
+                return status
+            bits, day = rank(record, today)
+            if row is None and not self._space.make_room((bits, day), today):
+                return Status.FULL
+            self.connection.execute(
+                "INSERT OR REPLACE INTO records (key, class, expiry, record, bits, day)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (record.key, record.klass, record.expiry_day, record.pack(), bits, day),
+            )
+            self._space.add(kept=row is None)
         return status
 
     def put_many(self, records: Iterable[Record], today: int) -> list[Status]:
@@ -127,19 +147,29 @@ class NodeDatabase:
         with self._writing():
             if self._was_deleted(queue, name, today):
                 return Status.OK
-            self.connection.execute("DELETE FROM entries WHERE queue = ? AND expiry < ?", (queue, today))
+            self._delete("entries", "queue = ? AND expiry < ?", queue, today)
             row = self._one("SELECT record FROM entries WHERE queue = ? AND id = ?", queue, name)
             status = decide_entry(self._parse(row[0]) if row else None, record)
             if status is not Status.STORED:
                 return status
-            if row is None and not self._make_room(queue, record.position, limit):
-                return Status.FULL
+            bits, day = rank(record, today)
+            if row is None:
+                dropped = self._make_room(queue, record.position, limit)
+                if dropped is None or not (dropped or self._space.make_room((bits, day), today)):
+                    return Status.FULL
             self.connection.execute(
-                "INSERT OR REPLACE INTO entries (queue, position, id, class, expiry, record)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (queue, record.position, name, record.klass, record.expiry_day, record.pack()),
+                "INSERT OR REPLACE INTO entries (queue, position, id, class, expiry, record, bits, day)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (queue, record.position, name, record.klass, record.expiry_day, record.pack(), bits, day),
             )
+            self._space.add(kept=row is None)
         return status
+
+    def _delete(self, table: str, where: str, *values: object) -> int:
+        """Delete records or entries; how many."""
+        dropped: int = self.connection.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount
+        self._space.add(kept=-dropped)
+        return dropped
 
     def _was_deleted(self, queue: bytes, name: bytes, today: int) -> bool:
         sql = "SELECT 1 FROM deleted WHERE queue = ? AND id = ? AND expiry >= ?"
@@ -156,22 +186,18 @@ class NodeDatabase:
         row = self._one(sql, queue, name, today)
         return row is not None and decide_entry(self._parse(row[0]), record) is Status.OK
 
-    def _make_room(self, queue: bytes, position: bytes, limit: int) -> bool:
-        """Drop the last entries so that one more fits; False if it would be last itself."""
+    def _make_room(self, queue: bytes, position: bytes, limit: int) -> int | None:
+        """Drop the last entries so that one more fits, and say how many; None if it would be last itself."""
         (count,) = self._one("SELECT count(*) FROM entries WHERE queue = ?", queue)
         if count < limit:
-            return True
+            return 0
         (before,) = self._one(
             "SELECT count(*) FROM entries WHERE queue = ? AND position < ?", queue, position
         )
         if before >= limit:
-            return False
-        self.connection.execute(
-            "DELETE FROM entries WHERE rowid IN"
-            " (SELECT rowid FROM entries WHERE queue = ? ORDER BY position LIMIT -1 OFFSET ?)",
-            (queue, limit - 1),
-        )
-        return True
+            return None
+        last = "rowid IN (SELECT rowid FROM entries WHERE queue = ? ORDER BY position LIMIT -1 OFFSET ?)"
+        return self._delete("entries", last, queue, limit - 1)
 
     def queue_list(self, key: bytes, after: bytes, limit: int) -> list[Record]:
         """At most `limit` entries after the position `after` (see RecordStore.queue_list)."""
@@ -186,13 +212,15 @@ class NodeDatabase:
         """Delete an entry and remember its id (see RecordStore.queue_delete)."""
         with self._writing():
             row = self._one("SELECT expiry FROM entries WHERE queue = ? AND id = ?", key, entry_id)
+            known = self._one("SELECT 1 FROM deleted WHERE queue = ? AND id = ?", key, entry_id)
             if row is None:
-                known = self._one("SELECT 1 FROM deleted WHERE queue = ? AND id = ?", key, entry_id)
                 return Status.OK if known else Status.NOT_FOUND
-            self.connection.execute("DELETE FROM entries WHERE queue = ? AND id = ?", (key, entry_id))
+            self._delete("entries", "queue = ? AND id = ?", key, entry_id)
             self.connection.execute(
                 "INSERT OR REPLACE INTO deleted (queue, id, expiry) VALUES (?, ?, ?)", (key, entry_id, row[0])
             )
+            self._space.add(remembered=known is None)
+            self._space.forget_excess()
         return Status.OK
 
     # repair between homes
@@ -235,26 +263,25 @@ class NodeDatabase:
         """Forget a record or entry (see RecordStore.drop)."""
         with self._writing():
             if record.type is RecordType.QUEUE:
-                place = (record.key, record.entry_id)
-                self.connection.execute("DELETE FROM entries WHERE queue = ? AND id = ?", place)
+                self._delete("entries", "queue = ? AND id = ?", record.key, record.entry_id)
                 return
             held = self.get(record.key)
             if held is not None and held.identical(record):
-                self.connection.execute("DELETE FROM records WHERE key = ?", (record.key,))
+                self._delete("records", "key = ?", record.key)
 
     # time and size
 
     def expire(self, today: int, limit: int) -> int:
-        """Drop at most `limit` rows that have expired, in one transaction (see RecordStore.expire)."""
-        dropped = 0
+        """Drop at most `limit` rows that have expired or are above the quota, in one transaction (see
+        RecordStore.expire)."""
+        old = "rowid IN (SELECT rowid FROM {} WHERE expiry < ? LIMIT ?)"
         with self._writing():
-            for table in ("deleted", "records", "entries"):
-                dropped += self.connection.execute(
-                    f"DELETE FROM {table} WHERE rowid IN"
-                    f" (SELECT rowid FROM {table} WHERE expiry < ? LIMIT ?)",
-                    (today, limit - dropped),
-                ).rowcount
-        return dropped
+            where = f"DELETE FROM deleted WHERE {old.format('deleted')}"
+            dropped: int = self.connection.execute(where, (today, limit)).rowcount
+            self._space.add(remembered=-dropped)
+            for table in ("records", "entries"):
+                dropped += self._delete(table, old.format(table), today, limit - dropped)
+            return dropped + self._space.shrink(limit - dropped)
 
     def count(self) -> dict[str, int]:
         """How many "records", "entries" and "deleted" (remembered ids) there are."""
@@ -262,3 +289,13 @@ class NodeDatabase:
             table: int(self._one(f"SELECT count(*) FROM {table}")[0])
             for table in ("records", "entries", "deleted")
         }
+
+    def fill(self) -> float:
+        """The share of the quota that is taken (see RecordStore.fill)."""
+        with driver.guard(self.path):
+            return self._space.fill
+
+    def usage(self) -> Usage:
+        """How full the store is (see RecordStore.usage)."""
+        with driver.guard(self.path):
+            return self._space.usage()
