@@ -186,6 +186,8 @@ class NetworkParameters:
     box_bits: int = 4
     stranger_bits: int = 11
     max_bits: int = 24
+    asked_bits_max: int = 12  # homes ask for no more, writers do no more: 17 s of a core on the average
+    asked_from_fill: float = 0.5  # of its quota: from here on a home asks for more than `box_bits`
     # people
     prekey_days: int = 7
     prekey_keep_days: int = 37
@@ -255,6 +257,7 @@ DEMO = NetworkParameters(
     home_timeout=1.0,
     box_bits=0,
     stranger_bits=2,
+    asked_bits_max=2,
     puzzle_memory=2**20,
     puzzle_passes=1,
     puzzle_bits=1,
@@ -324,6 +327,8 @@ class NodeLimits:
     link_batch: int = (
         8  # frames handed to TLS or read at once: 262 KB, beyond which larger steps gain nothing
     )
+    quota: int = 2 * 10**9  # bytes that a home keeps for others, unless its owner says otherwise
+    quota_min: int = 2 * 10**6  # a hundred records
     housekeeping: float = 3_600.0  # between two expiry rounds of the store
     store_rows: int = 50  # that one job of expiry or repair reads or drops, so that others come in between
     thread_turn: float = 0.0005  # seconds until a thread that computes lets another one in

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from mixmail.boxes import stamp
+from mixmail.boxes import asking, stamp
+from mixmail.boxes.placement import ranking
 from mixmail.boxes.query import Answer
-from mixmail.boxes.record import Record, RecordType
+from mixmail.boxes.record import Record
+from mixmail.boxes.status import Status
 from mixmail.directory.view import View
 from mixmail.effects import Effect
 from mixmail.errors import LocalProtocolError
@@ -54,10 +56,29 @@ class Context:
         """R: how many homes a record has in today's view."""
         return min(self.params.replicas, len(self.view.eligible(now)))
 
-    def with_stamp(self, record: Record, then: Stamped, now: float) -> list[Effect]:
-        """Give `record` the proof of work that homes ask for, then call `then(record, now)`."""
-        params = self.params
-        bits = params.stranger_bits if record.type is RecordType.QUEUE else params.box_bits
+    def bits_wanted(self, record: Record, now: float) -> int:
+        """The work to do for `record`, by what its homes ask for in today's view."""
+        homes = ranking(record.key, self.view.storage_ids(now), self.params.replicas)
+        known = [self.view.get(home) for home in homes]
+        return asking.wanted(self.params, record.type, [one.stamp_bits for one in known if one is not None])
+
+    def more_bits(self, record: Record, answer: Answer, now: float) -> int | None:
+        """The work to do before `record` is written again, None if what it has will do.
+
+        A refusal for too little work makes it a bit more, whatever the view says; never above the network's
+        limit, so that whoever lies in an answer costs a few seconds once.
+        """
+        refused = answer.status in (Status.BAD_STAMP, Status.FULL)
+        if self.acks(answer) >= self.quorum(now) or not (refused or answer.status.acknowledges):
+            return None  # stored, or refused for another reason
+        least = max(self.bits_wanted(record, now), record.bits + 1 if refused else 0)
+        bits = min(least, asking.ceiling(self.params, record.type))
+        return bits if bits > record.bits else None
+
+    def with_stamp(self, record: Record, then: Stamped, now: float, least: int = 0) -> list[Effect]:
+        """Give `record` the proof of work that homes ask for, `least` bits at least, then call
+        `then(record, now)`."""
+        bits = max(least, self.bits_wanted(record, now))
         if bits == 0:
             return then(record, now)
         return self._search(record, bits, int.from_bytes(self.rng.bytes(8), "big"), then, now)

@@ -198,19 +198,27 @@ class Identities:
 
         def ended(answer: Answer | None, later: float) -> list[Effect]:
             self._publishing.discard(place)
-            stored = answer is not None and self._context.acks(answer) >= self._context.quorum(later)
-            if stored and self._unpublished.get(place) is record:
+            if answer is None or self._unpublished.get(place) is not record:
+                return []
+            bits = self._context.more_bits(record, answer, later)
+            if bits is not None:
                 del self._unpublished[place]
-                self._read_backs.stored(
-                    raw, way[0], partial(self._checked, place, record), later, always=True
-                )
+                return self._context.with_stamp(record, partial(self._again, place), later, bits)
+            if self._context.acks(answer) < self._context.quorum(later):
+                return []
+            del self._unpublished[place]
+            self._read_backs.stored(raw, way[0], partial(self._checked, place, record), later, always=True)
             return []
 
         return Task(QueryOp.WRITE, 0, lambda _: raw, ended, real=True, sent=sent)
 
     def _checked(self, place: tuple[str, int], record: Record, found: bool, now: float) -> list[Effect]:
-        """A profile that nobody finds is published again, unless there is a newer one."""
-        if not found and self._sequence[place] == record.seq and self._state.in_use(place[0]):
+        """A profile that nobody finds is published again."""
+        return [] if found else self._again(place, record, now)
+
+    def _again(self, place: tuple[str, int], record: Record, now: float) -> list[Effect]:
+        """Publish a profile once more, unless there is a newer one."""
+        if self._sequence[place] == record.seq and self._state.in_use(place[0]):
             self._unpublished.setdefault(place, record)
         return []
 

@@ -19,6 +19,7 @@ from mixmail.boxes.status import Status
 from mixmail.effects import Change, Delete, Effect, Emit, Persist, Put, Update
 from mixmail.errors import RemoteProtocolError, UserError
 from mixmail.mail import message
+from mixmail.params import NODE_LIMITS
 
 from .context import Context
 from .events import MailState
@@ -35,10 +36,12 @@ NOTES = {
     Status.BAD_SIGNATURE: "the storage nodes say that the signature is wrong; trying again",
     Status.EXPIRED: "the storage nodes say that this mail has expired; check this machine's clock",
     Status.REFUSED: "the storage nodes refuse this mail by their rules; check the clock and the version",
-    Status.BAD_STAMP: "the storage nodes ask for more proof of work",
-    Status.FULL: "the inbox of this contact is full; trying again",
+    Status.BAD_STAMP: "the storage nodes ask for more proof of work than a mail may have; trying again",
+    Status.FULL: "the storage nodes have no room, even for a mail with this much work; trying again",
     Status.TRY_LATER: "the storage nodes are busy; trying again",
 }
+FULL_INBOX = "the inbox of this contact is full; trying again"
+MORE_WORK = "the storage nodes ask for more proof of work: doing {bits} bits, about {seconds} s of a core"
 DOUBTED = "a storage node said that it has this mail, and other ways did not find it; writing it again"
 
 
@@ -201,13 +204,22 @@ class Outbox:
             effects.extend(self._stamp(part, now))
         return effects
 
-    def _stamp(self, part: OutgoingPart, now: float) -> list[Effect]:
+    def _stamp(self, part: OutgoingPart, now: float, least: int = 0) -> list[Effect]:
         def stamped(record: Record, _: float) -> list[Effect]:
             part.record, part.state = record.pack(), "queued"
             values = {"record": part.record, "state": part.state}
             return [Persist((Update("outgoing", {"id": part.id}, values),), "part.stamped")]
 
-        return self._context.with_stamp(Record.parse(part.record), stamped, now)
+        return self._context.with_stamp(Record.parse(part.record), stamped, now, least)
+
+    def _work_more(self, part: OutgoingPart, bits: int, now: float) -> list[Effect]:
+        """Do the work for `bits` before this part leaves again; nothing but its stamp becomes another."""
+        part.state = "stamping"
+        seconds = max(1, round(NODE_LIMITS.stamp_check_cost * 2**bits))
+        mail = self._state.outbox.get(part.mail)
+        noted = self._noted(mail, MORE_WORK.format(bits=bits, seconds=seconds)) if mail is not None else []
+        change = Update("outgoing", {"id": part.id}, {"state": part.state})
+        return [Persist((change,), "part.more_work"), *noted, *self._stamp(part, now, bits)]
 
     # sending
 
@@ -247,8 +259,12 @@ class Outbox:
         if answer.status is Status.EXISTS and not _proves_another(answer, part):
             return []  # a proxy's bare word: ask another one
         acks = self._context.acks(answer)
+        bits = self._context.more_bits(Record.parse(part.record), answer, now)
+        if bits is not None:
+            return self._work_more(part, bits, now)
         if not answer.status.acknowledges:
-            return self._noted(mail, NOTES[answer.status]) if mail is not None else []
+            full = answer.status is Status.FULL and part.op == QueryOp.QUEUE_ADD
+            return self._noted(mail, FULL_INBOX if full else NOTES[answer.status]) if mail is not None else []
         part.acks, part.homes = max(part.acks, acks), self._context.replicas(now)
         if acks < self._context.quorum(now):
             note = f"only {acks} storage nodes answered; trying again"

@@ -143,7 +143,7 @@ def capacity_of(quota: int | None) -> int | None:
 
 
 def rank(record: Record, today: int) -> Rank:
-    """Where `record` stands if it arrives `today`.  A day to come counts as today: it is a matter of clocks."""
+    """Where `record` stands if it arrives `today`.  A day to come counts as today: clocks differ."""
     return record.bits, min(record.day, today)
 
 

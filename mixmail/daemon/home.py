@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -23,7 +24,7 @@ from mixmail.directory import network_file, puzzle
 from mixmail.directory.network_file import NetworkFile
 from mixmail.errors import UserError
 from mixmail.node.keys import NodeKeys
-from mixmail.params import ID_BYTES, Network, day_of
+from mixmail.params import ID_BYTES, NODE_LIMITS, Network, day_of
 from mixmail.randomness import Randomness
 from mixmail.storage.driver import replace_file
 from mixmail.storage.errors import DiskError
@@ -33,11 +34,13 @@ PUZZLE_CHUNK = 16  # attempts between two looks at whether to go on
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """node.toml.  `announce` is what others connect to; `{port}` stands for the port listened on."""
+    """node.toml.  `announce` is what others connect to; `{port}` stands for the port listened on.
+    `quota`: bytes that the home keeps for others."""
 
     listen: str = "tcp:0:interface=127.0.0.1"
     announce: str = "tcp:host=127.0.0.1:port={port}"
     echo: bool = False
+    quota: Annotated[int, msgspec.Meta(ge=NODE_LIMITS.quota_min)] = NODE_LIMITS.quota
 
 
 class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -200,17 +203,19 @@ class NodeHome:
         file = _KeyFile(version=1, seed=keys.seed, nonce=keys.nonce, q=keys.q, storage_id=keys.storage_id)
         replace_file(self.path / "node.key", msgspec.json.encode(file))
 
-    def load_published(self) -> tuple[int, int]:
-        """(day, revision) of the last own descriptor; (0, 0) if none is known."""
+    def load_published(self) -> tuple[tuple[int, int], int]:
+        """(day, revision) of the last own descriptor and its claim; ((0, 0), 0) if none is known."""
         try:
-            day, revision = (self.path / "node.revision").read_text().split()
-            return int(day), int(revision)
+            numbers = [int(word) for word in (self.path / "node.revision").read_text().split()]
+            day, revision, claim = (*numbers, 0)[:3]
+            return (day, revision), claim
         except (FileNotFoundError, ValueError):
-            return 0, 0  # the time of day gives a revision above all earlier ones but those of this second
+            # the time of day gives a revision above all earlier ones but those of this second
+            return (0, 0), 0
 
-    def save_published(self, order: tuple[int, int]) -> None:
+    def save_published(self, order: tuple[int, int], claim: int) -> None:
         """Remember it: two descriptors of one day and revision would convict this node of lying."""
-        replace_file(self.path / "node.revision", f"{order[0]} {order[1]}\n".encode())
+        replace_file(self.path / "node.revision", f"{order[0]} {order[1]} {claim}\n".encode())
 
 
 def solve_keys(network: Network, keys: NodeKeys | None, now: float, rng: Randomness) -> NodeKeys:

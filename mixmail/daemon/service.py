@@ -124,7 +124,9 @@ class Daemon:
             )
             self.home.save_keys(keys)
             link_certificate = certificate.load_or_make(self.home.path)
-            self.node_database = yield self._workshop.node_store(partial(NodeDatabase, self.home.node_db))
+            self.node_database = yield self._workshop.node_store(
+                partial(NodeDatabase, self.home.node_db, self.config.quota)
+            )
             self._workshop.node_thread.use_batches(self.node_database.batch)
             rows = yield self._workshop.profile(self._open_profile).addErrback(self._shut)
             self.links = LinkService(
@@ -144,6 +146,7 @@ class Daemon:
             raise
         self._workshop.start_workers()
         endpoint = self.config.announce.format(port=port)
+        published, claim = self.home.load_published()
         self.node = Node(
             self.network,
             keys,
@@ -152,8 +155,9 @@ class Daemon:
             self.node_database,
             self.rng,
             self.view,
-            self.home.load_published(),
+            published,
             self._workshop.batches_ahead,
+            claim,
         )
         self._run_node(self.node.handle_command(node_commands.Start(), self.now()))
         self.agent = Agent(self.network, self.node.node_id, self.view, self.rng, rows, self.now())
@@ -380,7 +384,8 @@ class Daemon:
             case Emit(node_events.EpochKeysDeleted()):
                 self._workshop.forget_epoch_keys()
             case Emit(node_events.OwnDescriptor() as own):
-                self.home.save_published(Descriptor.parse(own.raw).order)
+                descriptor = Descriptor.parse(own.raw)
+                self.home.save_published(descriptor.order, descriptor.stamp_bits)
             case Emit():
                 self._tell(effect.event)
             case Persist():

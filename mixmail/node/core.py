@@ -70,8 +70,10 @@ class Node:
         view: View,
         published: tuple[int, int] = (0, 0),
         unwrap_ahead: int = 0,
+        claim: int = 0,
     ) -> None:
-        """`published`: (day, revision) of the last descriptor that an earlier life of this node published.
+        """`published`: (day, revision) of the last descriptor that an earlier life of this node published,
+        `claim`: the bits of work it asked for in it.
 
         `unwrap_ahead`: how many batches of packets may be out to be opened elsewhere; 0 opens each here.
         """
@@ -105,6 +107,7 @@ class Node:
             network, self.node_id, view, store, self._replica.take_in, self._jobs, rng, self.stats
         )
         self._replica.on_new = self._repair.note_new
+        self._replica.restore_claim(claim, published[0])
         self._directory = Directory(network, self.node_id, view, self._jobs, rng, self.stats, self._outdo)
 
     @property
@@ -141,6 +144,11 @@ class Node:
     def blocking_suspected(self) -> bool:
         """Whether no own loop has come in since the blocking alarm gave up (`BlockingSuspected`)."""
         return self._mix.blocking_suspected
+
+    @property
+    def claim(self) -> int:
+        """The bits of work that this node's store asks for now."""
+        return self._replica.claim
 
     @property
     def links(self) -> frozenset[bytes]:
@@ -310,7 +318,7 @@ class Node:
             endpoint=self._endpoint,
             link_cert_hash=self._link_cert_hash,
             proof=Proof(self._keys.nonce, self._keys.q, self._keys.storage_id),
-            stamp_bits=self._params.box_bits,
+            stamp_bits=self._replica.publish_claim(order[0]),
         )
         return [Emit(OwnDescriptor(self._own.raw)), *self._directory.publish(self._own, now)]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mixmail.boxes import asking
 from mixmail.boxes.placement import ranking
 from mixmail.boxes.query import (
     SPREAD,
@@ -153,7 +154,11 @@ class Proxy:
             if (record.type is RecordType.QUEUE) != (query.op is QueryOp.QUEUE_ADD):
                 raise RemoteProtocolError("this operation is not for this type of record")
             homes = self._homes(record.key, self._params.write_tries, now)
-            return WriteWalk(ask, homes, self._params.write_acks, record=record)
+            ready = [home for home in homes if not self._asks_more(home[1], record)]
+            walk = WriteWalk(ask, ready, self._params.write_acks, record=record)
+            if len(ready) < self._params.quorum_of(len(homes)):
+                walk.said.append(Status.BAD_STAMP)  # for those that need not be asked
+            return walk
         request = QueueRequest.from_field(query.field)
         if not request.answers_to(query.reply_key):
             raise RemoteProtocolError("the owner did not sign for this query")
@@ -169,6 +174,12 @@ class Proxy:
             request=request,
             today=today,
         )
+
+    def _asks_more(self, home: bytes, record: Record) -> bool:
+        """Whether a home says in its descriptor that this record has too little work for it."""
+        descriptor = self._view.get(home)
+        claim = descriptor.stamp_bits if descriptor is not None else 0
+        return record.bits < asking.needed(self._params, record.type, claim)
 
     def _homes(self, key: bytes, limit: int, now: float) -> list[Ranked]:
         return list(enumerate(ranking(key, self._view.storage_ids(now), limit)))

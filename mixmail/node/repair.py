@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from mixmail.boxes import asking
 from mixmail.boxes.placement import ranking
 from mixmail.boxes.record import Record
 from mixmail.boxes.status import Status
@@ -266,9 +267,17 @@ class Repair:
                 self._queue(_HandOver(hands[0], item, tuple(hands[1:])), now)
             return
         for peer in others:
+            if self._asks_more(peer, one.record):
+                continue
             new = peer in one.newcomers and self._rng.uniform() < self._limits.repair_share
             if new or peer in self._chosen:
                 self._offer(peer, item, now)
+
+    def _asks_more(self, peer: bytes, record: Record) -> bool:
+        """Whether a home would refuse the record for too little work."""
+        descriptor = self._view.get(peer)
+        claim = descriptor.stamp_bits if descriptor is not None else 0
+        return record.bits < asking.needed(self._params, record.type, claim)
 
     def _offer(self, peer: bytes, item: Item, now: float) -> None:
         items = self._offers.setdefault(peer, [])
@@ -327,8 +336,12 @@ class Repair:
             return [Emit(StoreFailed(str(record) or type(record).__name__))]
         if record is None or record.expired(day_of(now)):
             return []
-        self._stats.add("repair.records_out")
-        effects: list[Effect] = [Send(message.peer, Frame(Kind.RECORD, 0, record.pack()))]
+        effects: list[Effect] = []
+        if self._asks_more(message.peer, record):
+            self._stats.add("repair.asks_more")
+        else:
+            self._stats.add("repair.records_out")
+            effects.append(Send(message.peer, Frame(Kind.RECORD, 0, record.pack())))
         if message.rest:
             self._queue(_HandOver(message.rest[0], message.item, message.rest[1:]), now)
         elif message.rest is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from mixmail.boxes import stamp
+from mixmail.boxes import asking, stamp
 from mixmail.boxes.query import QueryOp, QueueRequest, hour_of
 from mixmail.boxes.record import EMPTY_FIELD, Record, RecordType, parse_key_field, validate
 from mixmail.boxes.status import Status
@@ -51,6 +51,9 @@ class Replica:
         self._jobs = jobs
         self._stats = stats
         self._store_rows = limits.store_rows
+        self._fill: float | None = None
+        self._claim_day = 0
+        self.claim = self._params.box_bits  # bits of work that the own descriptor asks for
         self._expiring = False
         self.on_new: Callable[[Record, float], None] = lambda record, now: None
         self._part_of = part_of
@@ -85,8 +88,19 @@ class Replica:
         """
         return self._write(record, peer, answer, now, repair=True)
 
+    def publish_claim(self, day: int) -> int:
+        """The bits of work to ask for in a descriptor of `day`: from now on they are needed."""
+        self.claim = asking.next_claim(self._params, self._fill, self.claim, day > self._claim_day)
+        self._claim_day = max(day, self._claim_day)
+        return self.claim
+
+    def restore_claim(self, bits: int, day: int) -> None:
+        """What an earlier life of this node asked for, in its descriptor of `day`."""
+        self.claim, self._claim_day = bits, day
+
     def expire(self, now: float) -> list[Effect]:
-        """Drop what has expired from the store, `store_rows` in a job: reads never wait for all of it."""
+        """Drop what has expired or is above the quota from the store, `store_rows` in a job: reads never wait
+        for all of it."""
         if self._expiring:
             return []
         self._expiring = True
@@ -95,13 +109,18 @@ class Replica:
     def _expire_some(self, now: float) -> list[Effect]:
         today, limit = day_of(now), self._store_rows
 
+        def some() -> tuple[int, float]:
+            return self._store.expire(today, limit), self._store.fill()
+
         def dropped(result: Any, later: float) -> list[Effect]:
-            if not isinstance(result, Exception) and result >= limit:
-                return self._expire_some(later)
+            if not isinstance(result, Exception):
+                count, self._fill = result
+                if count >= limit:
+                    return self._expire_some(later)
             self._expiring = False
             return self._unless_failed(None, lambda *_: [], result, later)
 
-        return self._jobs.start("store", lambda: self._store.expire(today, limit), dropped)
+        return self._jobs.start("store", some, dropped)
 
     # reading
 
@@ -150,7 +169,7 @@ class Replica:
             self._stats.add(f"replica.{status.name.lower()}")
             return answer(status, None)
         queue = record.type is RecordType.QUEUE
-        needed = self._params.stranger_bits if queue else self._params.box_bits
+        needed = asking.needed(self._params, record.type, self.claim)
         if not stamp.is_plausible(self._params, record, needed):
             return self._bad_stamp(answer)
         if record.bits == 0:

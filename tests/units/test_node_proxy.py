@@ -313,3 +313,31 @@ def test_an_entry_that_claims_work_it_did_not_do_does_not_come_first() -> None:
 
     asked.lie(asked.homes[0], reply_with(honest))  # again what the owner has read
     assert ask(honest.position).status is Status.NOT_FOUND
+
+
+def test_homes_that_ask_for_more_work_are_not_asked() -> None:
+    """They say so in their descriptors; the others take their place."""
+    asked = Asked(BOX.key)
+    claims = {home: 2 for home in asked.homes[1:4]}
+    view = asked.proxy.view
+    get = view.get
+
+    def claiming(node_id: bytes) -> Descriptor | None:
+        found = get(node_id)
+        assert found is not None
+        return dataclasses.replace(found, stamp_bits=claims.get(node_id, 0))
+
+    view.get = claiming  # type: ignore[method-assign]
+    answer = asked.ask(QueryOp.WRITE, BOX.pack())
+    assert (answer.status, answer.n, answer.acks) == (Status.STORED, PARAMS.write_acks, 0b111110001)
+    claims.update({home: 255 for home in asked.homes})
+    before = len(asked.world.frames(Kind.HOME_QUERY))
+    answer = asked.ask(QueryOp.WRITE, a_box(a_cap(1)).pack())
+    assert answer == Answer(Status.BAD_STAMP, 0, 0, EMPTY_FIELD)
+    assert len(asked.world.frames(Kind.HOME_QUERY)) == before
+    world, rng = asked.world, SeededRandomness("more")
+    box = a_box(a_cap(2))
+    day = stamp.stamp_day(box.type, box.day)
+    most = stamp.solve(world.network.hash, PARAMS, box, PARAMS.asked_bits_max, day, rng.below(99), 10_000)
+    assert most is not None  # no home asks for more than the network's limit, whatever it claims
+    assert asked.ask(QueryOp.WRITE, most.pack()).n == PARAMS.write_acks

@@ -14,6 +14,7 @@ from mixmail.boxes.capability import WriteCap
 from mixmail.boxes.query import QueryOp, QueueRequest, hour_of
 from mixmail.boxes.record import EMPTY_FIELD, FIRST, ZERO_STAMP, Record, RecordType, key_field, queue_entry
 from mixmail.boxes.status import Status
+from mixmail.boxes.store import RECORD_SPACE
 from mixmail.effects import Effect, Emit, Frame, Offload, Send
 from mixmail.errors import RemoteProtocolError
 from mixmail.jobs import Jobs
@@ -143,7 +144,7 @@ def test_an_expired_record_is_not_given_back_and_swept() -> None:
     assert home.ask(QueryOp.READ, key_field(box.key)).status is Status.NOT_FOUND
     (sweep,) = home.replica.expire(home.now)
     assert isinstance(sweep, Offload)
-    assert sweep.job() == 1
+    assert sweep.job()[0] == 1
 
 
 def test_expiry_comes_in_jobs_of_few_rows_one_after_the_other() -> None:
@@ -159,7 +160,7 @@ def test_expiry_comes_in_jobs_of_few_rows_one_after_the_other() -> None:
         assert home.replica.expire(home.now) == []  # one round at a time
         steps.append(effect.job())
         effects = home.jobs.done(effect.token, steps[-1], home.now)
-    assert steps == [3, 3, 1]
+    assert [count for count, _ in steps] == [3, 3, 1]
     assert len(home.replica.expire(home.now)) == 1  # the next round
 
 
@@ -170,6 +171,82 @@ def test_an_expiry_that_fails_is_told_and_begins_anew() -> None:
     told = home.jobs.done(effect.token, OSError("no space left on device"), home.now)
     assert told == [Emit(StoreFailed("no space left on device"))]
     assert len(home.replica.expire(home.now)) == 1
+
+
+# the quota, and the work asked for
+
+
+def box_of(number: int, home: Home, bits: int, day: int = TODAY) -> Record:
+    rng = SeededRandomness(f"box {number}")
+    cap = WriteCap.create(rng.bytes(64))
+    return home.stamped(capability.seal(cap, rng.bytes(GEOMETRY.box_text), 30, day, rng), bits)
+
+
+def do_all(home: Home, effects: list[Effect]) -> int:
+    """Do the jobs one after the other; how many it were."""
+    count = 0
+    while effects:
+        (effect,) = effects
+        assert isinstance(effect, Offload)
+        effects = home.jobs.done(effect.token, effect.job(), home.now)
+        count += 1
+    return count
+
+
+def test_a_full_home_says_so_and_what_has_more_work_comes_in() -> None:
+    asking = dataclasses.replace(PARAMS, box_bits=1, asked_bits_max=6)
+    home = Home(asking, store=MemoryStore(3 * RECORD_SPACE))
+    held = [box_of(number, home, 2) for number in range(3)]
+    for box in held:
+        assert home.ask(QueryOp.WRITE, box.pack()).status is Status.STORED
+    refused = home.ask(QueryOp.WRITE, box_of(4, home, 2).pack())
+    assert refused == HomeReply(Status.FULL, 0, EMPTY_FIELD)
+    assert len(refused.pack()) == len(HomeReply(Status.OK, 1, held[0].pack()).pack())
+    assert home.stats["replica.put_full"] == 1
+    better = box_of(5, home, 3)
+    assert home.ask(QueryOp.WRITE, better.pack()).status is Status.STORED
+    assert home.ask(QueryOp.READ, key_field(held[0].key)).status is Status.NOT_FOUND
+    assert home.ask(QueryOp.READ, key_field(better.key)).status is Status.OK
+    said: list[Status] = []
+    for one in (box_of(6, home, 2), box_of(7, home, 4)):  # and by repair
+        effects = home.replica.take_in(one, PEER, lambda status, _: said.append(status) or [], home.now)  # type: ignore[func-returns-value]
+        do_all(home, effects)
+    assert said == [Status.FULL, Status.STORED]
+
+
+def test_a_lowered_quota_is_met_in_jobs_of_few_rows() -> None:
+    home = Home(limits=dataclasses.replace(NODE_LIMITS, store_rows=3))
+    for number in range(9):
+        home.store.put(dataclasses.replace(a_box(), key=bytes([number]) * 32), TODAY)  # type: ignore[attr-defined]
+    home.store._capacity = 2  # type: ignore[attr-defined]
+    assert do_all(home, home.replica.expire(home.now)) == 3  # 3, 3 and 1: reads come in between
+    assert home.store.count()["records"] == 2  # type: ignore[attr-defined]
+
+
+def test_the_claim_follows_the_fill_by_a_bit_a_day_and_is_needed_at_once() -> None:
+    asking = dataclasses.replace(PARAMS, box_bits=1, asked_bits_max=3)
+    home = Home(asking, store=MemoryStore(4 * RECORD_SPACE))
+    assert [home.replica.publish_claim(day) for day in (TODAY, TODAY + 1)] == [1, 1]  # fill not known yet
+    for number in range(4):
+        home.ask(QueryOp.WRITE, box_of(number, home, 1).pack())
+    assert home.replica.publish_claim(TODAY + 2) == 1  # still not
+    do_all(home, home.replica.expire(home.now))
+    assert [home.replica.publish_claim(TODAY + day) for day in (2, 3, 3, 4, 5)] == [1, 2, 2, 3, 3]
+    checked = home.stats["replica.stamps_checked"]
+    for bits in (1, 2):
+        assert home.ask(QueryOp.WRITE, box_of(5, home, bits).pack()).status is Status.BAD_STAMP
+        assert home.lanes == []
+    assert home.stats["replica.stamps_checked"] == checked  # nobody pays for what is too little anyhow
+    assert home.ask(QueryOp.WRITE, box_of(5, home, 3).pack()).status is Status.STORED
+    assert home.ask(QueryOp.QUEUE_ADD, home.stamped(an_entry(0), 2).pack()).status is Status.BAD_STAMP
+
+
+def test_a_claim_outlives_a_restart() -> None:
+    home = Home(dataclasses.replace(PARAMS, box_bits=1, asked_bits_max=9))
+    home.replica.restore_claim(7, TODAY - 1)
+    assert home.replica.publish_claim(TODAY) == 7  # until it is known how full the store is
+    do_all(home, home.replica.expire(home.now))
+    assert home.replica.publish_claim(TODAY) == 1
 
 
 # the budget of Argon2id
