@@ -300,6 +300,12 @@ class NodeLimits:
     stamp_core_share: float = 0.2  # what the checks may take of a core
     stamp_memory_s: float = 10.0  # the budget's time constant: 333 checks at once, 2 s of a core
     stamp_askers: int = 4_096  # peers of which the budget knows what they had
+    # What a node takes from others a second, shared out by who asks; a usual node of a full `mail` network
+    # gets some 0.2 queries as a proxy and 1 as a home.
+    home_queries_per_s: float = 512.0  # by proxies: one alone comes to half of them, at 1 ms each
+    home_queries_memory_s: float = 1.0  # half of `jobs` for one proxy at once
+    proxy_queries_per_s: float = 128.0  # by couriers
+    proxy_queries_memory_s: float = 2.0
     unwrap_batch: int = 32  # packets that a worker process opens in one go: 1 MB, some 4 ms
     unwrap_waiting: int = 512  # packets that wait for a worker process, 33 KB each; none without workers
     # The pools: a usual node of a full network holds about 16 packets in its mix.  Together with the two

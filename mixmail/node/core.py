@@ -32,6 +32,7 @@ from mixmail.directory.view import View
 from mixmail.effects import Done, Effect, Emit, Frame, Send
 from mixmail.errors import LocalProtocolError, RemoteProtocolError
 from mixmail.jobs import Jobs
+from mixmail.node.budget import FairBudget
 from mixmail.node.commands import Command, Drain, LinkDown, LinkUp, PeerDescriptor, Start, Stop
 from mixmail.node.courier import Courier
 from mixmail.node.directory_role import Directory
@@ -101,8 +102,13 @@ class Node:
                 self._epochs, self._jobs, unwrap_ahead, NODE_LIMITS, self.stats, self._came_opened
             )
         self._courier = Courier(network, rng, self.stats)
-        self._proxy = Proxy(network, self.node_id, self._epochs, view, self._jobs, rng, self.stats)
         self._replica = Replica(network, store, self._jobs, self.stats, part_of=view.part_of)
+        self._proxy = Proxy(
+            network, self.node_id, self._epochs, view, self._jobs, rng, self.stats, self._replica.stamp_budget
+        )
+        self._home_askers = FairBudget(
+            NODE_LIMITS.home_queries_per_s, NODE_LIMITS.home_queries_memory_s, NODE_LIMITS.stamp_askers
+        )
         self._repair = Repair(
             network, self.node_id, view, store, self._replica.take_in, self._jobs, rng, self.stats
         )
@@ -372,6 +378,9 @@ class Node:
                 self._courier.handle_reply(peer, frame, now)
                 return []
             case Kind.HOME_QUERY:
+                # What the own proxy asks was measured when the couriers asked it.
+                if peer != self.node_id and not self._home_askers.take(self.view.part_of(peer), now):
+                    return self._replica.put_off(peer, frame)
                 return self._replica.handle_query(peer, frame, now)
             case Kind.HOME_REPLY:
                 return self._proxy.asker.handle_reply(peer, frame, now)

@@ -11,6 +11,7 @@ It sees the operation and the key and knows only the courier (docs/protocol/stor
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,6 +39,7 @@ from mixmail.mixing import delays
 from mixmail.mixing.pool import Poisson
 from mixmail.mixing.replay import ReplayFilter
 from mixmail.node.asker import Asker
+from mixmail.node.budget import FairBudget
 from mixmail.node.keys import EpochKeys
 from mixmail.node.stats import Stats
 from mixmail.node.ticked import TickedPool
@@ -56,9 +58,10 @@ class _Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Who gets the answer, and under which key."""
+    """Who gets the answer, whose share the query takes (`View.part_of`), and under which key it is sealed."""
 
     courier: bytes
+    part: bytes
     stream: int
     reply_key: bytes
 
@@ -75,7 +78,9 @@ class Proxy:
         jobs: Jobs,
         rng: Randomness,
         stats: Stats,
+        stamps: FairBudget,
     ) -> None:
+        """`stamps`: what this node may spend on checks of stamps (`Replica.stamp_budget`)."""
         self._network_hash = network.hash
         self._params = network.parameters
         self._own_id = own_id
@@ -84,7 +89,12 @@ class Proxy:
         self._jobs = jobs
         self._rng = rng
         self._stats = stats
+        self._stamps = stamps
         self._opened = ReplayFilter(self._params)
+        self._couriers = FairBudget(
+            NODE_LIMITS.proxy_queries_per_s, NODE_LIMITS.proxy_queries_memory_s, NODE_LIMITS.stamp_askers
+        )
+        self._running: Counter[bytes] = Counter()  # queries at work, by share
         self.asker = Asker(self._params, rng, stats)
         self.pool: TickedPool[_Reply] = TickedPool(
             "proxy", Poisson(self._params, rng, NODE_LIMITS.proxy_pool), stats
@@ -94,17 +104,19 @@ class Proxy:
         """Take in a PROXY_QUERY; RemoteProtocolError only for a wrong length, which no courier sends."""
         require_length("blob", frame.payload, GEOMETRY.blob)
         self._stats.add("proxy.in")
-        query = self._open(frame.payload, courier, now)
+        part = self._view.part_of(courier)
+        query = self._open(frame.payload, part, now)
         if query is None:
             self._reply(courier, frame.stream, self._rng.bytes(GEOMETRY.reply_ct), now)
             return []
-        asked = _Asked(courier, frame.stream, query.reply_key)
+        asked = _Asked(courier, part, frame.stream, query.reply_key)
         try:
             walk = self._walk(query, now)
         except RemoteProtocolError:
             self._stats.add("drop.proxy_field")
             self._answer(asked, Answer(Status.REFUSED, 0, 0, EMPTY_FIELD), now)
             return []
+        self._running[part] += 1
         return self.asker.start(walk, partial(self._finish, asked, walk), now)
 
     def handle_tick(self, now: float) -> list[Effect]:
@@ -122,8 +134,14 @@ class Proxy:
 
     # from blob to walk
 
-    def _open(self, blob: bytes, courier: bytes, now: float) -> Query | None:
-        if self.asker.running >= NODE_LIMITS.proxy_queries or self._jobs.full:
+    def _takes(self, part: bytes, now: float) -> bool:
+        """Whether one more query for this share leaves enough to the others, of places and of time."""
+        places = self.asker.running + self._running[part] + 1
+        return places <= NODE_LIMITS.proxy_queries and not self._jobs.full and self._couriers.take(part, now)
+
+    def _open(self, blob: bytes, part: bytes, now: float) -> Query | None:
+        # Before the blob is opened, which is dear: so nobody can seal an answer that says why.
+        if not self._takes(part, now):
             self._stats.add("drop.proxy_full")
             return None
         # One key at a time, since the replay filter needs to know which epoch's key it was.
@@ -132,7 +150,7 @@ class Proxy:
                 query = open_query((key,), self._network_hash, self._own_id, blob)
             except RemoteProtocolError:
                 continue  # another epoch's blob, or nobody's: the end of the loop tells
-            if self._opened.check_and_add(key[0], query_tag(blob), self._view.part_of(courier)):
+            if self._opened.check_and_add(key[0], query_tag(blob), part):
                 return query
             self._stats.add("drop.proxy_replay")
             return None
@@ -187,19 +205,42 @@ class Proxy:
     # from walk to answer
 
     def _finish(self, asked: _Asked, walk: Walk, now: float) -> list[Effect]:
+        self._running[asked.part] -= 1
+        if not self._running[asked.part]:
+            del self._running[asked.part]
         if isinstance(walk, QueueReadWalk):
-            if any(record.bits for record in walk.candidates()):
-                return self._jobs.start("cpu", walk.first_valid, partial(self._checked, asked, walk))
-            return self._checked(asked, walk, walk.first_valid(), now)
+            return self._look_at(asked, walk, walk.candidates(), now)
         self._answer(asked, walk.answer(), now)
         return []
 
-    def _checked(self, asked: _Asked, walk: QueueReadWalk, first: Any, now: float) -> list[Effect]:
-        if isinstance(first, Exception):
-            self._stats.add("proxy.failed_jobs")
-            self._answer(asked, Answer(Status.TRY_LATER, 0, 0, EMPTY_FIELD), now)
-        else:
-            self._answer(asked, walk.answer_with(first), now)
+    def _look_at(
+        self, asked: _Asked, walk: QueueReadWalk, candidates: list[Record], now: float
+    ) -> list[Effect]:
+        """Answer with the first of `candidates` whose work is done: an Argon2id each, within the budget."""
+        if not candidates:
+            self._answer(asked, walk.answer_with(None), now)
+            return []
+        first, *others = candidates
+
+        def checked(good: Any, later: float) -> list[Effect]:
+            if isinstance(good, Exception):
+                self._stats.add("proxy.failed_jobs")
+                return self._put_off(asked, later)
+            if not good:
+                return self._look_at(asked, walk, others, later)
+            self._answer(asked, walk.answer_with(first), later)
+            return []
+
+        if not first.bits:
+            return checked(walk.is_valid(first), now)
+        if not self._stamps.take(asked.part, now):
+            self._stats.add("proxy.stamps_put_off")
+            return self._put_off(asked, now)
+        self._stats.add("proxy.stamps_checked")
+        return self._jobs.start("cpu", partial(walk.is_valid, first), checked)
+
+    def _put_off(self, asked: _Asked, now: float) -> list[Effect]:
+        self._answer(asked, Answer(Status.TRY_LATER, 0, 0, EMPTY_FIELD), now)
         return []
 
     def _answer(self, asked: _Asked, answer: Answer, now: float) -> None:

@@ -81,6 +81,16 @@ class Replica:
             self._stats.add("drop.home_field")
             return answer(Status.REFUSED)
 
+    def put_off(self, peer: bytes, frame: Frame) -> list[Effect]:
+        """The answer to a proxy that asks too much."""
+        self._stats.add("replica.put_off")
+        return _reply(peer, frame.stream, Status.TRY_LATER)
+
+    @property
+    def stamp_budget(self) -> FairBudget:
+        """What this node may spend on checks of stamps, in all its roles."""
+        return self._stamps
+
     def take_in(self, record: Record, peer: bytes, answer: _Answer, now: float) -> list[Effect]:
         """Keep a record that another home hands over, checked like a client's write.
 

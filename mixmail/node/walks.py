@@ -139,8 +139,8 @@ class ReadWalk(Walk):
 class QueueReadWalk(Walk):
     """QUEUE_READ: the first entry after the cursor that any home has.
 
-    The homes' entries claim their work, and claims order the queue: `first_valid` (dear, to be run
-    elsewhere) throws out what did not do it, so that no home can push an entry of its own to the front.
+    The homes' entries claim their work, and claims order the queue: `is_valid` (dear, to be run elsewhere)
+    throws out what did not do it, so that no home can push an entry of its own to the front.
     """
 
     network_hash: bytes
@@ -179,15 +179,12 @@ class QueueReadWalk(Walk):
         distinct = {record.position + record.pack(): record for record in self.found.values()}
         return [distinct[order] for order in sorted(distinct)]
 
-    def first_valid(self) -> Record | None:
-        """The first candidate whose work is done: an Argon2id for each one looked at."""
-        for record in self.candidates():
-            if stamp.check(self.network_hash, self.params, record, self.params.stranger_bits):
-                return record
-        return None
+    def is_valid(self, record: Record) -> bool:
+        """Whether a candidate's work is done: an Argon2id, if it claims any."""
+        return stamp.check(self.network_hash, self.params, record, self.params.stranger_bits)
 
     def answer_with(self, first: Record | None) -> Answer:
-        """The answer after `first_valid`."""
+        """The answer, `first` being the first candidate that `is_valid`."""
         if first is None:
             status = Status.NOT_FOUND if self.found or Status.NOT_FOUND in self.said else Status.TRY_LATER
             if Status.BAD_SIGNATURE in self.said and status is Status.TRY_LATER:
