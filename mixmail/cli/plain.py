@@ -53,3 +53,11 @@ def _columns(character: str) -> int:
 def count(number: int, thing: str) -> str:
     """A number with its noun: 1 packet, 3 packets."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def size(count: int) -> str:
+    """Bytes for people: 2.0 GB."""
+    for unit, bytes in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= bytes:
+            return f"{count / bytes:.1f} {unit}"
+    return f"{count} B"

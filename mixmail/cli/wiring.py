@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import FirstError, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
@@ -40,6 +41,16 @@ def join(home: Home, file: bytes) -> None:
                 "network",
             )
     node_home.write_network_file(wanted)
+
+
+def set_quota(home: Home, quota: int) -> None:
+    """Keep at most `quota` bytes for others from the next start on.  UserError while a daemon runs."""
+    node_home = NodeHome(home.folder)
+    node_home.lock()
+    try:
+        node_home.write_config(msgspec.structs.replace(node_home.config(), quota=quota))
+    finally:
+        node_home.unlock()
 
 
 def run_daemon(home: Home, fault: service.Fault = service.no_fault, workers: int = 0) -> None:

@@ -202,6 +202,9 @@ class Client:
     async def status(self) -> types.Status:
         return cast(types.Status, await self.call("status"))
 
+    async def store(self) -> types.Store:
+        return cast(types.Store, await self.call("store"))
+
     async def identity_list(self) -> list[types.Identity]:
         return cast(list[types.Identity], await self.call("identity.list"))
 

@@ -14,6 +14,7 @@ from mixmail.agent.events import ContactsChanged, MailArrived, MailState
 from mixmail.agent.losses import NodeLoss
 from mixmail.agent.model import Contact, Person
 from mixmail.agent.tables import Row
+from mixmail.boxes.store import RECORD_SPACE
 from mixmail.control import types
 from mixmail.daemon.service import Daemon
 from mixmail.effects import Delete, Put, Update
@@ -108,6 +109,24 @@ class DaemonBackend:
             stamps_bad=daemon.node.stats["replica.bad_stamp"],
             stamps_put_off=daemon.node.stats["replica.stamps_put_off"],
             lossy_nodes=[_lossy(one) for one in daemon.agent.losses.named() if one.node_id in here],
+        )
+
+    @inlineCallbacks
+    def store(self, params: types.Empty) -> Any:
+        """What the node keeps for others."""
+        usage, file_size = yield self._daemon.store_usage()
+        return types.Store(
+            quota=self._daemon.config.quota,
+            used=usage.used,
+            fill=usage.used / (usage.capacity * RECORD_SPACE),
+            file_size=file_size,
+            records=usage.records,
+            entries=usage.entries,
+            capacity=usage.capacity,
+            remembered=usage.deleted,
+            evicted=usage.evicted,
+            asked_bits=self._daemon.node.claim,
+            classes=[types.StoreClass(days=days, count=count) for days, count in usage.classes.items()],
         )
 
     # people

@@ -102,6 +102,34 @@ class Status(Shape, frozen=True, kw_only=True):
     stamps_put_off: int = 0
 
 
+class StoreClass(Shape, frozen=True, kw_only=True):
+    """How many records and queue entries of other people are kept for so many days."""
+
+    days: int
+    count: int
+
+
+class Store(Shape, frozen=True, kw_only=True):
+    """What this node keeps for others; sizes in bytes.
+
+    `used`: what the records take of the `quota`; `file_size`: of node.db, which does not shrink.  `entries`:
+    of queues, `records`: all others; `capacity`: how many of both fit.  `remembered`: ids of deleted entries.
+    `evicted`: dropped for want of room since the start.  `asked_bits`: the work that a record needs now.
+    """
+
+    quota: int
+    used: int
+    fill: float
+    file_size: int
+    records: int
+    entries: int
+    capacity: int
+    remembered: int
+    evicted: int
+    asked_bits: int
+    classes: list[StoreClass]
+
+
 # people
 
 
@@ -390,6 +418,7 @@ METHODS: dict[str, Method] = dict(
         _method("hello", HelloParams, Hello),
         _method("unlock", UnlockParams, Empty),
         _method("status", Empty, Status),
+        _method("store", Empty, Store),
         _method("identity.list", Empty, list[Identity]),
         _method("identity.create", IdentityCreateParams, Identity),
         _method("identity.restore", IdentityRestoreParams, Identity),

@@ -20,6 +20,7 @@ from twisted.python.threadpool import ThreadPool
 
 from mixmail.agent.core import Agent, Command
 from mixmail.agent.tables import PRIMARY_KEYS, Rows
+from mixmail.boxes.store import Usage
 from mixmail.daemon.clock import SteadyClock
 from mixmail.daemon.drain import DrainWatch
 from mixmail.daemon.home import NodeConfig, NodeHome, solve_keys
@@ -290,6 +291,14 @@ class Daemon:
             return count["records"] + count["entries"]
 
         return self._workshop.node_store(counted)
+
+    def store_usage(self) -> Deferred[tuple[Usage, int]]:
+        """How full the store is, and the size of its file in bytes."""
+
+        def looked_at() -> tuple[Usage, int]:
+            return self.node_database.usage(), self.home.node_db.stat().st_size
+
+        return self._workshop.node_store(looked_at)
 
     # link callbacks
 

@@ -19,6 +19,9 @@ from on_disk import profile_rows
 from real_network import RealNetwork, real_network, run_mixmail
 from waiting import wait_for
 
+from mixmail.boxes.store import RECORD_SPACE
+from mixmail.params import DEMO, NODE_LIMITS
+
 DATA = Path(__file__).parent.parent / "data"
 FILES = sorted(DATA.glob("msg_*.txt"))
 NODES = 6
@@ -164,6 +167,19 @@ def test_text_from_a_pipe_and_its_answer(exchange: Exchange) -> None:
     assert mixmail(you, "read", back["id"])["text"] == "Danke\n"
     answered = exchange.network.you.mail(back["in_reply_to"]).summary
     assert (answered.subject, answered.state) == (PIPED, "answered")
+
+
+def test_the_store_of_a_node_is_shown(exchange: Exchange) -> None:
+    """Every node is a home here, so the first has kept what the others wrote."""
+    folder = exchange.network.you.home.folder
+    store = mixmail(folder, "node", "store")
+    kept = store["records"] + store["entries"]
+    assert kept == sum(one["count"] for one in store["classes"]) > 0
+    assert store["used"] == kept * RECORD_SPACE and store["quota"] == NODE_LIMITS.quota
+    assert store["capacity"] == NODE_LIMITS.quota // RECORD_SPACE and store["evicted"] == 0
+    assert 0 < store["file_size"] <= (folder / "node.db").stat().st_size
+    assert store["asked_bits"] == DEMO.box_bits
+    assert "quota:        2.0 GB, 0." in run_mixmail(folder, "node", "store").stdout.decode()
 
 
 def test_a_drain_sends_what_the_node_holds_and_ends_it(exchange: Exchange) -> None:

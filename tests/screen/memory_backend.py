@@ -138,6 +138,21 @@ class MemoryBackend:
     def status(self, params: types.Empty) -> types.Status:
         return self.status_now
 
+    def store(self, params: types.Empty) -> types.Store:
+        return types.Store(
+            quota=2_000_000,
+            used=0,
+            fill=0.0,
+            file_size=4_096,
+            records=0,
+            entries=0,
+            capacity=108,
+            remembered=0,
+            evicted=0,
+            asked_bits=4,
+            classes=[],
+        )
+
     def identity_list(self, params: types.Empty) -> list[types.Identity]:
         return self.identities
 

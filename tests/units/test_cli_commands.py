@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from mixmail.cli import wiring
+from mixmail.cli.home import Home
 from mixmail.cli.main import cli
+from mixmail.cli.node import parse_size
 from mixmail.control import codec, types
+from mixmail.daemon.home import NodeConfig, NodeHome
 from mixmail.errors import UserError
 
 EVIL = "\x1b]0;evil\x07 [bold]\u202e"
@@ -22,6 +26,21 @@ EVIL = "\x1b]0;evil\x07 [bold]\u202e"
 def summary(id: str, **fields: Any) -> types.MailSummary:
     known = dict(folder="inbox", contact="c1", contact_name="Ben", subject="Minutes", date=1.7e9, size=10)
     return types.MailSummary(**{**known, "id": id, "unread": False, "state": "received", **fields})
+
+
+STORE = types.Store(
+    quota=2 * 10**9,
+    used=75_000 * 18_432,
+    fill=75_000 / 108_506,
+    file_size=1_500_000_000,
+    records=74_000,
+    entries=1_000,
+    capacity=108_506,
+    remembered=31,
+    evicted=1,
+    asked_bits=7,
+    classes=[types.StoreClass(days=7, count=20), types.StoreClass(days=30, count=74_980)],
+)
 
 
 class FakeDaemon:
@@ -67,6 +86,8 @@ class FakeDaemon:
                 figures = dict.fromkeys(types.Status.__struct_fields__, 1)
                 texts = {"preset": "demo", "anonymous": False, "warnings": [EVIL], "lossy_nodes": self.lossy}
                 return types.Status(**{**figures, **texts})
+            case "store":
+                return STORE
             case "identity.list":
                 return self.identities
             case "identity.create":
@@ -388,6 +409,55 @@ def test_status_names_the_node_that_loses_packets(daemon: FakeDaemon, home: Path
     assert "node abababababababab loses about 20% of what passes it (14% to 27%, seen in 437" in shown
     named = json.loads(run(home, "status", "--json").output)["lossy_nodes"]
     assert [(one["node_id"], one["loss"]) for one in named] == [("ab" * 32, 0.2)]
+
+
+def test_the_store_is_shown_with_quota_classes_and_evictions(daemon: FakeDaemon, home: Path) -> None:
+    shown = run(home, "node", "store").output
+    assert shown == (
+        "quota:        2.0 GB, 69.1% full\n"
+        "size:         1.4 GB in records, 1.5 GB on disk\n"
+        "records:      75000 of 108506: 74000 single, 1000 in queues\n"
+        "by class:     20 for 7 days, 74980 for 30 days\n"
+        "deleted:      31 queue entries remembered as deleted\n"
+        "evicted:      1 record since the start, for want of room\n"
+        "asks for:     7 bits of work\n"
+    )
+    told = json.loads(run(home, "node", "store", "--json").output)
+    assert told["classes"] == [{"days": 7, "count": 20}, {"days": 30, "count": 74_980}]
+    assert (told["capacity"], told["evicted"], told["asked_bits"]) == (108_506, 1, 7)
+
+
+def test_options_of_the_daemon_are_not_ignored_before_a_command(home: Path) -> None:
+    result = run(home, "node", "--quota", "3G", "store")
+    assert result.exit_code == 2 and "give them to 'mixmail node' alone" in result.stderr
+
+
+@pytest.mark.parametrize("wrong", ["", "many", "-2G", "1M", "2 PB", "1e9", "10000T", "0"])
+def test_a_quota_that_is_no_size_is_refused_with_an_example(home: Path, wrong: str) -> None:
+    result = run(home, "node", f"--quota={wrong}")
+    assert result.exit_code == 2
+    assert "write for instance 500M or 2G" in result.stderr
+
+
+@pytest.mark.parametrize(("text", "size"), [("2M", 2_000_000), ("1.5g", 1_500_000_000), ("3 GB", 3 * 10**9)])
+def test_a_quota_is_kept_in_the_home(tmp_path: Path, text: str, size: int) -> None:
+    home, folder = Home(tmp_path), NodeHome(tmp_path)
+    folder.write_config(NodeConfig(listen="tcp:1234", echo=True))
+    quota = parse_size(None, None, text)
+    assert quota == size
+    wiring.set_quota(home, quota)
+    assert folder.config() == NodeConfig(listen="tcp:1234", echo=True, quota=size)
+    folder.lock()
+    with pytest.raises(UserError, match="already runs"):  # it would not be heard
+        wiring.set_quota(home, 9 * 10**9)
+    folder.unlock()
+    assert folder.config().quota == size
+
+
+def test_a_quota_below_the_least_in_node_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text("quota = 1000\n")
+    with pytest.raises(UserError, match="quota"):
+        NodeHome(tmp_path).config()
 
 
 def test_a_locked_profile_is_refused_and_unlocked_from_a_pipe(daemon: FakeDaemon, home: Path) -> None:
