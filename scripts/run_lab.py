@@ -22,6 +22,7 @@ LABS = {
     "losses": "mixmail.lab.losses",
     "wire": "mixmail.lab.wire",
     "midnight": "mixmail.lab.midnight",
+    "sybil": "mixmail.lab.sybil",
     "contact": "mixmail.lab.anonymity.contact_lab",
     "disclosure": "mixmail.lab.anonymity.disclosure",
 }
