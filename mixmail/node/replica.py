@@ -180,9 +180,10 @@ class Replica:
             return answer(status, None)
         queue = record.type is RecordType.QUEUE
         needed = asking.needed(self._params, record.type, self.claim)
-        if not stamp.is_plausible(self._params, record, needed):
+        # What is here may have less work than is asked for now, but no record less than the floor.
+        if not stamp.is_plausible(self._params, record, asking.floor(self._params, record.type)):
             return self._bad_stamp(answer)
-        if record.bits == 0:
+        if record.bits == needed == 0:
             return self._put(record, answer, now, repair)
         today = day_of(now)
 
@@ -195,6 +196,8 @@ class Replica:
         def looked_up(here: bool, later: float) -> list[Effect]:
             if here:
                 return self._put(record, answer, later, repair)
+            if record.bits < needed:
+                return self._bad_stamp(answer)
             if not self._stamps.take(self._part_of(peer), later):
                 self._stats.add("replica.stamps_put_off")
                 return answer(Status.TRY_LATER, None)
