@@ -47,6 +47,7 @@ from .people import People
 from .queries import Queries, Task
 from .read_back import ReadBacks
 from .schedule import SendSchedule, SlotKind
+from .stamp_stock import StampStock
 from .suspects import Suspects
 from .tables import Rows
 
@@ -77,6 +78,7 @@ class Agent:
         self._outbox = Outbox(self._context, self._people, self._read_backs)
         self._people.on_profile = self._outbox.seal_waiting
         self._cover = Cover(self._context)
+        self._stamps = StampStock(self._context)
         self._fetcher = Fetcher(self._context, self._people, self._outbox)
         self.queries_sent = 0
         self.queries_answered = 0
@@ -150,6 +152,7 @@ class Agent:
             effects.extend(self._identities.refresh(now))
             effects.extend(self._cover.refresh(now))
             effects.extend(self._fill(kind, now))
+            effects.extend(self._stamps.refill(now))  # last: what leaves in this slot does not wait for it
         return effects
 
     def next_timeout(self) -> float:

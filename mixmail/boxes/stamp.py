@@ -143,7 +143,7 @@ def solve(
         record.key,
         record.type,
         record.klass,
-        _body(record),
+        body_of(record),
         bits,
         day,
         start,
@@ -152,7 +152,8 @@ def solve(
     return None if found is None else record.with_stamp(found)
 
 
-def _body(record: Record) -> bytes:
+def body_of(record: Record) -> bytes:
+    """What of its text a record's stamp covers: `body` of `solve_for`."""
     return record.body_hash if record.type in _BODY_IN_HASH else b""
 
 
@@ -180,4 +181,4 @@ def check(network_hash: bytes, params: NetworkParameters, record: Record, needed
         return True
     stamp = Stamp.parse(record.stamp)
     prefix = _prefix(network_hash, record.key, record.type, record.klass, stamp.bits, stamp.day)
-    return _work(params, prefix, _body(record), stamp.nonce) >= stamp.bits
+    return _work(params, prefix, body_of(record), stamp.nonce) >= stamp.bits
