@@ -99,6 +99,15 @@ def test_many_flooding_proxies_leave_a_share_to_the_next() -> None:
     assert len(home.jobs) < NODE_LIMITS.jobs
 
 
+def test_proxies_that_nobody_knows_take_one_share_together() -> None:
+    home = SlowHome()
+    for number in range(2_000):
+        home.ask(number.to_bytes(32, "big"))
+    assert sum(said[Status.TRY_LATER] for said in home.said.values()) >= 2_000 - 256
+    home.ask(home.flooder)
+    assert home.flooder not in home.said
+
+
 def test_what_the_own_proxy_asks_is_not_counted_twice() -> None:
     home = SlowHome()
     for _ in range(300):
