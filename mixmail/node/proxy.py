@@ -58,7 +58,7 @@ class _Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Who gets the answer, whose share the query takes (`View.part_of`), and under which key it is sealed."""
+    """Who gets the answer, out of whose share (`View.part_of`), and under which key."""
 
     courier: bytes
     part: bytes
@@ -135,7 +135,7 @@ class Proxy:
     # from blob to walk
 
     def _takes(self, part: bytes, now: float) -> bool:
-        """Whether one more query for this share leaves enough to the others, of places and of time."""
+        """Whether one more query out of this share leaves enough to the others, of places and of time."""
         places = self.asker.running + self._running[part] + 1
         return places <= NODE_LIMITS.proxy_queries and not self._jobs.full and self._couriers.take(part, now)
 
@@ -173,7 +173,7 @@ class Proxy:
                 raise RemoteProtocolError("this operation is not for this type of record")
             homes = self._homes(record.key, self._params.write_tries, now)
             ready = [home for home in homes if not self._asks_more(home[1], record)]
-            walk = WriteWalk(ask, ready, self._params.write_acks, record=record)
+            walk = WriteWalk(ask, ready, self._params.write_acks, record=record, today=today)
             if len(ready) < self._params.quorum_of(len(homes)):
                 walk.said.append(Status.BAD_STAMP)  # for those that need not be asked
             return walk
@@ -194,10 +194,14 @@ class Proxy:
         )
 
     def _asks_more(self, home: bytes, record: Record) -> bool:
-        """Whether a home says in its descriptor that this record has too little work for it."""
+        """Whether a home says in its descriptor that this record has too little work for it.
+
+        Below what every home needs to see, the homes themselves say what is wrong.
+        """
         descriptor = self._view.get(home)
         claim = descriptor.stamp_bits if descriptor is not None else 0
-        return record.bits < asking.needed(self._params, record.type, claim)
+        needed = asking.needed(self._params, record.type, claim)
+        return record.bits < needed > asking.floor(self._params, record.type)
 
     def _homes(self, key: bytes, limit: int, now: float) -> list[Ranked]:
         return list(enumerate(ranking(key, self._view.storage_ids(now), limit)))

@@ -60,10 +60,11 @@ class WriteWalk(Walk):
     """WRITE and QUEUE_ADD of `record`.
 
     The answer is EXISTS only with the proof in its field: another record that the owner of the key
-    has signed and that stays.  A home that claims it without proof has merely refused.
+    has signed, that has not expired and that stays.  A home that claims it without proof has merely refused.
     """
 
     record: Record
+    today: int
     other: Record | None = None
 
     def judge(self, rank: int, reply: HomeReply) -> bool:
@@ -88,7 +89,7 @@ class WriteWalk(Walk):
             other = Record.parse(reply.field)
         except RemoteProtocolError:
             return False
-        if other.key != self.record.key or other.type is RecordType.QUEUE:
+        if other.key != self.record.key or other.type is RecordType.QUEUE or other.expired(self.today):
             return False
         if decide(other, self.record) is not Status.EXISTS or not other.check_signature():
             return False

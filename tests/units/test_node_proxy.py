@@ -82,9 +82,9 @@ def a_cap(seed: int = 0) -> WriteCap:
     return WriteCap.create(SeededRandomness(f"cap {seed}").bytes(64))
 
 
-def a_box(cap: WriteCap, text: int = 0) -> Record:
+def a_box(cap: WriteCap, text: int = 0, day: int = TODAY) -> Record:
     rng = SeededRandomness(f"text {text}")
-    return capability.seal(cap, rng.bytes(GEOMETRY.box_text), 30, TODAY, rng)
+    return capability.seal(cap, rng.bytes(GEOMETRY.box_text), 30, day, rng)
 
 
 BOX = a_box(a_cap())
@@ -255,12 +255,13 @@ def test_exists_is_believed_only_with_another_record_signed_by_the_owner() -> No
             reply_with(BOX, Status.EXISTS),  # the very record that was written
             reply_with(a_box(a_cap(1)), Status.EXISTS),
             reply_with(dataclasses.replace(BOX, c=bytes(GEOMETRY.box_ct)), Status.EXISTS),
+            reply_with(a_box(a_cap(), 2, TODAY - 31), Status.EXISTS),  # expired, so no longer there
         ),
         strict=False,
     ):
         asked.lie(home, lie)
     answer = asked.ask(QueryOp.WRITE, BOX.pack())
-    assert (answer.status, answer.n, answer.acks) == (Status.STORED, 6, 0b1111110000)
+    assert (answer.status, answer.n, answer.acks) == (Status.STORED, 6, 0b101111100000)  # rank 10 is silent
 
     second = a_box(a_cap(), 1)
     answer = asked.ask(QueryOp.WRITE, second.pack())
