@@ -49,8 +49,9 @@ def draw_route(
 ) -> Route:
     """A fresh route for a query of the node (or leaf) `own_id`; NetworkTooSmall when there is none.
 
-    Never oneself.  With layers: no node twice among out + courier, nor among courier + back.  In small
-    networks only neighbours differ.  The proxy is any node but the courier.
+    Mixes and courier are never oneself.  With layers: no node twice among out + courier, nor among courier +
+    back.  In small networks only neighbours differ.  The proxy is any node but the courier, and oneself as
+    often as anybody else: homes see the proxies of a key, and one that never comes would be its user's.
 
     Courier and proxy are none of `avoid` nor of `used` (the ways that this query must differ from), which
     the mixes may be: these are drawn first, as if nobody were to be avoided.  If less than half of the others
@@ -72,6 +73,9 @@ def draw_route(
             back = _three(_walk(others, 3, rng))
         near = (out[2], back[0])
     courier = _draw_end(others, near, without, rng)
+    own = view.get(own_id) if len(view.eligible(now)) > len(others) else None
+    if own is not None and own_id not in without and rng.below(len(others) + 1) == 0:
+        return Route(out, courier, own, back)
     return Route(out, courier, _draw_end(others, (courier,), without, rng), back)
 
 

@@ -47,11 +47,11 @@ def test_a_route_goes_through_three_layers_and_meets_nobody_twice(count):
         assert len(set(ids(*route.out, route.courier))) == 4
         assert len(set(ids(*route.back, route.courier))) == 4
         assert route.courier.node_id != route.proxy.node_id
-        assert own not in ids(*route.out, *route.back, route.courier, route.proxy)
+        assert own not in ids(*route.out, *route.back, route.courier)
 
 
 @pytest.mark.parametrize("count", range(3, 9))
-def test_in_small_networks_neighbours_differ_and_oneself_is_never_met(count):
+def test_in_small_networks_neighbours_differ_and_oneself_is_never_on_the_way(count):
     _, own = network(count)
     seen = set()
     firsts = set()
@@ -59,7 +59,7 @@ def test_in_small_networks_neighbours_differ_and_oneself_is_never_met(count):
         chain = ids(*route.out, route.courier, *route.back)
         assert all(a != b for a, b in itertools.pairwise(chain))
         assert route.proxy.node_id != route.courier.node_id
-        assert own not in (*chain, route.proxy.node_id)
+        assert own not in chain
         seen.update(chain)
         firsts.add(chain[0])
     assert len(seen) == count - 1
@@ -100,7 +100,7 @@ def test_lopsided_layers_fall_back_to_paths_without_layers_where_nobody_is_met_t
         route = draw_route(view, own, NOON, rng)
         assert len(set(ids(*route.out, route.courier))) == 4
         assert len(set(ids(*route.back, route.courier))) == 4
-        assert own not in ids(*route.out, *route.back, route.courier, route.proxy)
+        assert own not in ids(*route.out, *route.back, route.courier)
         firsts.add(route.out[0].node_id)
         loop = ids(*draw_loop(view, own, NOON, rng))
         assert len(set(loop)) == 3 and own not in loop
@@ -212,6 +212,8 @@ def _worst(rng_class):
     worst = {}
     for place, seen in counts.items():
         candidates = layers[(int(place[1]) - 1) % 3] if place[0] == "m" else others
+        if place == "proxy":
+            candidates = [*others, own]
         assert set(seen) == set(candidates)
         if place == "courier":  # not one of six mixes: fair only among the nodes of one layer
             worst[place] = max(_within_layer(seen, layer) for layer in layers)
@@ -232,6 +234,16 @@ def test_every_node_of_a_layer_is_equally_likely_in_every_place():
 
 def test_the_bound_catches_a_biased_draw_in_every_place():
     assert min(_worst(Biased).values()) > BOUND
+
+
+@pytest.mark.parametrize("count", [3, 5, 9, 13, 48])
+def test_oneself_is_proxy_as_often_as_anybody_else(count):
+    """Homes see the proxies of a key: the one that never came would be its user's node."""
+    _, own = network(count)
+    draws = 8_000
+    counts = positions(routes(count, draws, seed=13))["proxy"]
+    expected = draws / count
+    assert abs(counts[own] - expected) < 4 * expected**0.5
 
 
 def test_out_and_back_are_independent():
@@ -256,7 +268,8 @@ def test_avoided_nodes_are_neither_courier_nor_proxy_and_stay_mixes(count):
     avoid = frozenset(others[: len(others) // 4 or 1])
     counts = positions([draw_route(view, own, NOON, rng, avoid) for _ in range(400)])
     for role in ("courier", "proxy"):
-        assert set(counts[role]) == set(others) - avoid
+        assert set(counts[role]) - {own} == set(others) - avoid
+    assert own in counts["proxy"] and own not in counts["courier"]
     mixes = sum((counts[f"m{number}"] for number in range(1, 7)), collections.Counter())
     assert set(mixes) == set(others)
 
@@ -270,8 +283,9 @@ def test_mixes_are_drawn_evenly_whoever_is_avoided():
     for number, layer in enumerate(view.other_layers(own, NOON)):
         for place in (f"m{number + 1}", f"m{number + 4}"):
             assert chi_square_per_degree(counts[place], ids(*layer), draws) < 2.5
-    for role in ("courier", "proxy"):
-        assert chi_square_per_degree(counts[role], sorted(set(others) - avoid), draws) < 2.5
+    for role, oneself in (("courier", set()), ("proxy", {own})):
+        candidates = sorted(set(others) - avoid | oneself)
+        assert chi_square_per_degree(counts[role], candidates, draws) < 2.5
 
 
 @pytest.mark.parametrize("count", [5, 7, 9, 13])
@@ -311,6 +325,6 @@ def test_more_than_half_of_the_network_is_not_avoided():
         counts = positions(
             [draw_route(view, own, NOON, SeededRandomness(seed), avoid) for seed in range(200)]
         )
-        assert set(counts["courier"]) == set(counts["proxy"]) == set(others)
+        assert set(counts["courier"]) == set(counts["proxy"]) - {own} == set(others)
     with pytest.raises(NetworkTooSmall):
         draw_route(network(2)[0], own, NOON, SeededRandomness(1), frozenset(others[:1]))
