@@ -21,6 +21,7 @@ LABS = {
     "traffic": "mixmail.lab.traffic",
     "losses": "mixmail.lab.losses",
     "wire": "mixmail.lab.wire",
+    "storer": "mixmail.lab.storer",
     "midnight": "mixmail.lab.midnight",
     "sybil": "mixmail.lab.sybil",
     "contact": "mixmail.lab.anonymity.contact_lab",
