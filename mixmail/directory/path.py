@@ -74,7 +74,8 @@ def draw_route(
         near = (out[2], back[0])
     courier = _draw_end(others, near, without, rng)
     own = view.get(own_id) if len(view.eligible(now)) > len(others) else None
-    if own is not None and own_id not in without and rng.below(len(others) + 1) == 0:
+    left = len(others) - sum(item.node_id in without for item in others)
+    if own is not None and own_id not in without and rng.below(left + 1) == 0:
         return Route(out, courier, own, back)
     return Route(out, courier, _draw_end(others, (courier,), without, rng), back)
 
