@@ -174,9 +174,9 @@ class NetworkParameters:
     next_index_poll: float = 1 / 4
     follow_wait_slots: float = 20.0
     # store (docs/protocol/boxes.md)
-    replicas: int = 16
+    replicas: int = 24  # at most 32: an answer has so many bits (docs/protocol/store.md, "Churn")
     write_acks: int = 6
-    write_tries: int = 24
+    write_tries: int = 32
     quorum: int = 5
     read_homes: int = 2
     home_timeout: float = 5.0
@@ -202,7 +202,7 @@ class NetworkParameters:
     puzzle_passes: int = 2
     puzzle_bits: int = 8
     puzzle_days: int = 90
-    descriptor_days: int = 2  # a descriptor is valid from its day on for so many more days
+    descriptor_days: int = 1  # a descriptor is valid from its day on for so many more days
     gossip_interval: float = 600.0
     gossip_peers: int = 3
     link_idle: float = 3_600.0
@@ -216,7 +216,7 @@ class NetworkParameters:
         return hashlib.blake2b(text.encode(), digest_size=32, person=b"mm1.params").digest()
 
     def quorum_of(self, eligible: int) -> int:
-        """Acks that make a write "stored": min(5, floor(R/2)+1) with R = min(16, eligible)."""
+        """Acks that make a write "stored": min(5, floor(R/2)+1) with R = min(24, eligible)."""
         return min(self.quorum, min(self.replicas, eligible) // 2 + 1)
 
     @property
@@ -343,7 +343,7 @@ class NodeLimits:
     repair_step_slots: float = 4.0  # between two parts of a sweep ...
     repair_chunk: int = 256  # ... of so many records: to rank their homes among 1,000 nodes takes 0.3 s
     repair_peers: int = 4  # random nodes that are offered all they should have in one sweep
-    repair_share: float = 0.25  # of the homes of a record that offer it to a new home
+    repair_share: float = 1.0  # of the homes of a record that offer it to a new home
     repair_hands: int = 2  # homes to which a record goes whose holder is no home of it
     repair_forward_slots: float = 10.0  # mean wait before a client's new record is handed on
     repair_per_slot: float = 4.0  # messages of repair that leave in a slot at most: 4.4 KB/s in `mail`

@@ -25,6 +25,7 @@ LABS = {
     "midnight": "mixmail.lab.midnight",
     "sybil": "mixmail.lab.sybil",
     "contact": "mixmail.lab.anonymity.contact_lab",
+    "churn": "mixmail.lab.churn.lab",
     "disclosure": "mixmail.lab.anonymity.disclosure",
 }
 EXTRA = {"distributed", "matplotlib", "numpy", "scipy"}  # the extra `lab` brings them; not all labs need them

@@ -7,6 +7,7 @@ A cover write re-publishes a record that is held, or the day's cover box.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from mixmail.boxes.capability import STREAM_SEED_BYTES, ReadCap, WriteCap, seal
@@ -71,6 +72,9 @@ class Cover:
     def write(self, now: float) -> Task:
         """A WRITE of a record that is held: an own one that nobody answered yet, or the cover box.
 
+        First come those that were written only once: with SPREAD, since all six homes of the first write may
+        be hostile, or gone soon.
+
         While the first cover box has no stamp yet this is a read: a box without one would be known
         as cover to its homes.
         """
@@ -80,9 +84,12 @@ class Cover:
             for part in self._context.state.parts.values()
             if part.state == "stored" and part.created > oldest
         ]
+        due = [part for part in held if part.again <= now]
         if held:
-            part = self._context.rng.choice(held)
-            return Task(QueryOp(part.op), 0, lambda _: part.record, _nothing, real=False)
+            part = self._context.rng.choice(due or held)
+            part.again = math.inf
+            flags = SPREAD if due else 0
+            return Task(QueryOp(part.op), flags, lambda _: part.record, _nothing, real=False)
         if self._box is None:
             return self.read(now)
         raw = self._box.pack()

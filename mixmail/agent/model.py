@@ -170,6 +170,7 @@ class OutgoingPart:
     way: Way = (b"", b"")  # courier and proxy of the newest query with it
     verified: bool = False
     doubted: bool = False  # said to be stored, and not found
+    again: float = 0.0  # once stored: when it is published for the second time, by SPREAD
 
     def row(self) -> Row:
         """The row of table `outgoing`."""

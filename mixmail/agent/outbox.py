@@ -270,6 +270,8 @@ class Outbox:
             note = f"only {acks} storage nodes answered; trying again"
             return self._noted(mail, note) if mail is not None else []
         part.state = "stored"
+        params = self._context.params
+        part.again = now + self._context.rng.exponential(params.follow_wait_slots * params.slot)
         if part.op == QueryOp.WRITE:
             checked = partial(self._checked, part)
             self._read_backs.stored(part.record, part.way, checked, now, always=part.doubted)

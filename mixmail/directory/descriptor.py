@@ -59,6 +59,7 @@ class Role(enum.IntFlag):
 
 
 FULL = Role.MIX | Role.COURIER | Role.PROXY | Role.REPLICA
+NO_ROLES = Role(0)  # the last word of a node that leaves
 
 
 def epoch_of(params: NetworkParameters, now: float) -> int:

@@ -189,6 +189,11 @@ class View:
         """True while the node stands convicted of publishing two descriptors for one day and revision."""
         return node_id in self._liars
 
+    def says_it_left(self, node_id: bytes) -> bool:
+        """True when the node's own newest descriptor says that it is no full node (any more)."""
+        item = self._nodes.get(node_id)
+        return item is not None and item.roles & FULL != FULL
+
     # -- gossip ------------------------------------------------------------------------------------
 
     def digest(self) -> list[tuple[bytes, bytes]]:

@@ -26,7 +26,7 @@ from typing import Any
 
 from mixmail.boxes.store import RecordStore
 from mixmail.directory import puzzle
-from mixmail.directory.descriptor import Descriptor, build
+from mixmail.directory.descriptor import FULL, NO_ROLES, Descriptor, build
 from mixmail.directory.puzzle import Proof
 from mixmail.directory.view import View
 from mixmail.effects import Done, Effect, Emit, Frame, Send
@@ -89,6 +89,7 @@ class Node:
         self._rng = rng
         self._running = False
         self.drained_by: float | None = None  # unix seconds, once `Drain` was given
+        self._roles = FULL  # until it drains
         self._own: Descriptor | None = None
         self._published = published
         self._outdone = -self._params.gossip_interval  # when it last had to outdo an older life
@@ -238,6 +239,8 @@ class Node:
             self.drained_by = now + self._params.delay_max + 3 * self._params.tick
             self._mix.drain(now)
             self._repair.leave(self.drained_by, now)
+            self._roles = NO_ROLES
+            return self._publish((0, 0), now)
         return []
 
     def _carry_out(self, command: Command, now: float) -> list[Effect]:
@@ -324,6 +327,7 @@ class Node:
             endpoint=self._endpoint,
             link_cert_hash=self._link_cert_hash,
             proof=Proof(self._keys.nonce, self._keys.q, self._keys.storage_id),
+            roles=self._roles,
             stamp_bits=self._replica.publish_claim(order[0]),
         )
         return [Emit(OwnDescriptor(self._own.raw)), *self._directory.publish(self._own, now)]

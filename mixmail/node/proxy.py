@@ -172,6 +172,9 @@ class Proxy:
             if (record.type is RecordType.QUEUE) != (query.op is QueryOp.QUEUE_ADD):
                 raise RemoteProtocolError("this operation is not for this type of record")
             homes = self._homes(record.key, self._params.write_tries, now)
+            if query.flags & SPREAD:
+                homes = homes[: self._params.replicas]
+                self._rng.shuffle(homes)
             ready = [home for home in homes if not self._asks_more(home[1], record)]
             walk = WriteWalk(ask, ready, self._params.write_acks, record=record, today=today)
             if len(ready) < self._params.quorum_of(len(homes)):

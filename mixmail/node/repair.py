@@ -3,8 +3,8 @@
 Rules (docs/protocol/store.md, "Repair"):
 - a record that a client wrote here is handed on to other homes of its key some minutes later;
 - a sweep goes through the store once in `repair_sweep_slots`.  A node that has become a home of a record
-  since the sweep before is offered it by one in four of the others; a few random nodes are offered all that
-  they should have; what this node is no home of is handed to two homes and dropped;
+  since the sweep before, other than in place of one that has said that it leaves, is offered it by the
+  others; a few random nodes are offered all that they should have; what this node is no home of is handed to two homes and dropped;
 - an OFFER names records; the answer NEED those that are missing; each is handed over as RECORD, at a low
   pace;
 - a node that leaves hands each record to the node that becomes a home in its place.
@@ -222,7 +222,10 @@ class Repair:
         self._next_sweep = now + self._interval
         self._place = START
         present = self._view.storage_ids(now)
-        self._before, self._present = self._present or present, present
+        # Who says that it leaves hands over itself; who is just not there any more has not.
+        before = self._present or present
+        self._before = tuple(one for one in before if not self._view.says_it_left(one[1]))
+        self._present = present
         others = self._others(sorted(node_id for _, node_id, _ in present))
         self._chosen = frozenset(self._rng.sample(others, self._limits.repair_peers))
 

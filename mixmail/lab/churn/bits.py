@@ -31,7 +31,8 @@ def count(sets: Sets) -> NDArray[np.int64]:
 
 def lowest(sets: Sets, number: int | NDArray[np.int64]) -> Sets:
     """The `number` lowest members of each, all if there are no more."""
-    left = np.broadcast_to(np.asarray(number, np.int16), sets.shape).copy()
+    left = np.empty(sets.shape, np.int16)
+    left[...] = number
     rest, length = sets.copy(), np.zeros(sets.shape, np.uint64)
     for half in _HALVES:  # the longest prefix with no more than `number` members, by halving
         inside = np.bitwise_count(rest & np.uint64((1 << half) - 1))

@@ -27,6 +27,7 @@ from mixmail.directory.descriptor import FULL, build
 from mixmail.directory.view import View
 from mixmail.effects import Effect, Frame, Offload, Send
 from mixmail.jobs import Jobs
+from mixmail.lab.churn.fast import SECOND
 from mixmail.lab.churn.setting import Flags, Floats, Ints, Kind, Population, Setting
 from mixmail.lab.churn.storers import Storer
 from mixmail.lab.scheduler import Scheduler
@@ -352,20 +353,26 @@ class World:
     def _homes(self, key: bytes, limit: int) -> list[tuple[int, bytes]]:
         return list(enumerate(repair_module.ranking(key, self.view.storage_ids(self.now), limit)))
 
-    def _write(self, number: int) -> None:
+    def _write(self, number: int, second: bool = False) -> None:
         if self.frozen:
             return
         box, params = self.boxes[number], self.network.parameters
         ask = HomeQuery(QueryOp.WRITE, box.pack())
 
         def ended(walk: Walk) -> None:
-            acks = walk.acks.bit_count()
-            if acks >= params.quorum_of(len(self.view.eligible(self.now))):
-                self.written[number] = True
-            else:
+            if second:
+                return
+            if walk.acks.bit_count() < params.quorum_of(len(self.view.eligible(self.now))):
                 self.at(self.now + AGAIN_S, partial(self._write, number))
+                return
+            self.written[number] = True
+            wait = self.rng.exponential(SECOND * DAY)
+            if self.setting.spread and wait < self.rng.exponential(1) / self.setting.leave * DAY:
+                self.at(self.now + wait, partial(self._write, number, second=True))
 
-        homes = self._homes(box.key, params.write_tries)
+        homes = self._homes(box.key, params.replicas if second else params.write_tries)
+        if second:
+            self.rng.shuffle(homes)
         _Proxy(self, WriteWalk(ask, homes, params.write_acks, record=box), ended)
 
     def _read(self, number: int, found: Flags) -> None:

@@ -26,6 +26,8 @@ NEAR = 48.0  # nodes in view that a box knows of in the mean: of these 24 or so 
 CHUNK = 8_000  # boxes that are looked at together: their sets stay in the processor's cache
 STEP_H = 0.5  # the longest step, in hours
 ROUNDS = NODE_LIMITS.proxy_rounds  # times that a write asks further homes for those that were silent
+SECOND = (MAIL.follow_wait_slots + MAIL.slot_shares / MAIL.write_share) * MAIL.slot / DAY
+"""Mean days until a writer publishes a record for the second time."""
 FORWARD = NODE_LIMITS.repair_forward_slots * MAIL.slot / DAY  # mean days before a new record is handed on
 
 Say = Callable[[str], None]
@@ -133,6 +135,7 @@ class _Chunk:
     rng: np.random.Generator
     held: Flags = field(init=False)
     outcome: Outcome = field(init=False)
+    again_at: Floats = field(init=False)  # when a writer writes for the second time
     parts: int = field(init=False)  # steps in one interval of sweeping
     step_days: float = field(init=False)
 
@@ -145,6 +148,7 @@ class _Chunk:
         self.outcome = Outcome(
             np.full(boxes, np.inf), np.zeros(boxes, bool), np.zeros(boxes, bool), np.full(boxes, SLOTS)
         )
+        self.again_at = np.full(boxes, np.inf)
         self._told = np.zeros((SLOTS + 1, SLOTS + 1))
 
     def run(self) -> Outcome:
@@ -200,6 +204,7 @@ class _Chunk:
         homes = [np.zeros(0, np.uint64)] * self.parts  # of each turn, as its last sweep saw them
         seen = list(homes)  # and the whole view
         view = slots.view(day)
+        top, inside = lowest(view, setting.replication), lowest(view, setting.tries)
         for back in range(self.parts):
             turn = (day * steps - back) % self.parts
             seen[turn] = slots.view(day - back * self.step_days)
@@ -208,13 +213,16 @@ class _Chunk:
             end = day + step * self.step_days
             up = slots.up(end)
             hold = self._deaths(slots, hold, view, up)
-            view = slots.view(end)
+            before, view = view, slots.view(end)
+            moved = np.flatnonzero(view != before)
+            top, inside = top.copy(), inside.copy()
+            top[moved] = lowest(view[moved], setting.replication)
+            inside[moved] = lowest(view[moved], setting.tries)
             hold = self._writes(slots, hold, end)
-            top, turn = lowest(view, setting.replication), (day * steps + step) % self.parts
+            turn = (day * steps + step) % self.parts
             if setting.repairs:
-                lasting = hold & slots.turns[turn]
-                news = top & ~homes[turn]
-                hold = self._sweep(slots, hold, lasting, seen[turn], news, top, view, up)
+                news = top & ~self._before(slots, homes[turn], seen[turn], view)
+                hold = self._sweep(slots, hold, hold & slots.turns[turn], seen[turn], news, top, inside, up)
             homes[turn], seen[turn] = top, view
             if step == steps:
                 hold &= ~slots.forgets
@@ -222,11 +230,21 @@ class _Chunk:
         outcome.readable = (hold & top) != 0
         return hold
 
+    def _before(self, slots: _Slots, homes: Sets, seen: Sets, view: Sets) -> Sets:
+        """The homes in a view of before, without those who said since then that they leave."""
+        if not self.setting.announced:
+            return homes
+        left = seen & ~view & slots.graceful
+        rows = np.flatnonzero(left)
+        homes = homes.copy()
+        homes[rows] = lowest((seen & ~left)[rows], self.setting.replication)
+        return homes
+
     def _deaths(self, slots: _Slots, hold: Sets, view: Sets, up: Sets) -> Sets:
         """Who leaves with a word hands over to the home in its place; then the copies of all the dead go."""
         setting = self.setting
         leavers = hold & ~up & slots.graceful
-        if leavers.any():
+        if setting.repairs and leavers.any():
             rows = np.flatnonzero(leavers)
             leavers = leavers[rows] & lowest(view[rows], setting.replication)
             number = count(leavers) if setting.announced else (leavers != 0).astype(np.int64)
@@ -236,35 +254,57 @@ class _Chunk:
         return hold & up
 
     def _writes(self, slots: _Slots, hold: Sets, end: float) -> Sets:
-        """Boxes that are due, and those whose last try had too few acknowledgements."""
-        begin = end - self.step_days
-        rows = np.flatnonzero(~self.outcome.written & (self.written_at <= end))
-        if not len(rows):
-            return hold
-        again = begin + self.rng.random(len(rows)) * self.step_days
-        at = np.where(self.written_at[rows] > begin, self.written_at[rows], again)[:, None]
-        view, up = slots.view(at, rows), slots.up(at, rows)
-        acked, number = self._walk(lowest(view, self.setting.tries), up)
-        self.outcome.written[rows] = number >= self.setting.quorum
-        taken = acked & slots.keeps[rows]
-        if self.setting.forwards and self.setting.repairs:
-            waits = self.rng.exponential(FORWARD, (len(rows), SLOTS))
-            fresh = taken & ~hold[rows] & pack(slots.death[rows] > at + waits)
-            hold[rows] |= taken | self._forward(fresh, view, up & slots.keeps[rows])
-        else:
-            hold[rows] |= taken
-        hold[rows] &= slots.up(end, rows)
+        """Boxes that are due, those whose last try had too few acknowledgements, and those written once more."""
+        begin, setting, outcome = end - self.step_days, self.setting, self.outcome
+        rows = np.flatnonzero(~outcome.written & (self.written_at <= end))
+        if len(rows):
+            late = begin + self.rng.random(len(rows)) * self.step_days
+            at = np.where(self.written_at[rows] > begin, self.written_at[rows], late)
+            order = np.broadcast_to(np.arange(SLOTS), (len(rows), SLOTS))
+            number = self._write(slots, hold, rows, at, end, order, setting.tries)
+            rows, at = rows[number >= setting.quorum], at[number >= setting.quorum]
+            outcome.written[rows] = True
+            if setting.spread:
+                wait = self.rng.exponential(SECOND, len(rows))
+                stays = self.rng.random(len(rows)) < np.exp(-setting.leave * wait)
+                self.again_at[rows] = np.where(stays, at + wait, np.inf)
+        rows = np.flatnonzero(self.again_at <= end)
+        if len(rows):
+            at, self.again_at[rows] = self.again_at[rows].copy(), np.inf
+            top = unpack(lowest(slots.view(at[:, None], rows), setting.replication))
+            order = np.argsort(self.rng.random(top.shape) + ~top, axis=1)
+            self._write(slots, hold, rows, at, end, order, setting.replication)
         return hold
 
-    def _walk(self, homes: Sets, up: Sets) -> tuple[Sets, Ints]:
-        """Who acknowledges a write along `homes`, as `Asker` asks them."""
-        acked, number, left = np.zeros_like(homes), np.zeros(len(homes), np.int64), homes
+    def _write(
+        self, slots: _Slots, hold: Sets, rows: Ints, at: Floats, end: float, order: Ints, tries: int
+    ) -> Ints:
+        """Write the boxes `rows` at their times along `order`; how many homes acknowledged each."""
+        setting, when = self.setting, at[:, None]
+        view, up = slots.view(when, rows), slots.up(when, rows)
+        homes = lowest(view, tries)
+        acked, number = self._walk(unpack(homes), unpack(up), order)
+        taken = acked & slots.keeps[rows]
+        got = taken
+        if setting.forwards and setting.repairs:
+            waits = self.rng.exponential(FORWARD, (len(rows), SLOTS))
+            fresh = taken & ~hold[rows] & pack(slots.death[rows] > when + waits)
+            got = taken | self._forward(fresh, view, up & slots.keeps[rows])
+        hold[rows] = (hold[rows] | got) & slots.up(end, rows)
+        return number
+
+    def _walk(self, homes: Flags, up: Flags, order: Ints) -> tuple[Sets, Ints]:
+        """Who acknowledges a write along those of `order` that are `homes`, as `Asker` asks them."""
+        homes, up = np.take_along_axis(homes, order, 1), np.take_along_axis(up, order, 1)
+        place, answers = np.cumsum(homes, axis=1), homes & up
+        asked = np.zeros(len(homes), np.int64)
+        acked = np.zeros_like(homes)
         for _ in range(ROUNDS):
-            asked = lowest(left, self.setting.write_acks - number)
-            left &= ~asked
-            acked |= asked & up
-            number = count(acked)
-        return acked, number
+            asked += self.setting.write_acks - acked.sum(axis=1)
+            acked = answers & (place <= asked[:, None])
+        found = np.zeros_like(acked)
+        np.put_along_axis(found, order, acked, axis=1)
+        return pack(found), acked.sum(axis=1)
 
     def _forward(self, fresh: Sets, view: Sets, takers: Sets) -> Sets:
         """`Repair._forward` of all that have the record from its writer; who gets it by that."""
@@ -300,11 +340,10 @@ class _Chunk:
         seen: Sets,
         news: Sets,
         top: Sets,
-        view: Sets,
+        inside: Sets,
         up: Sets,
     ) -> Sets:
         """`Repair._look_at` of all whose turn it is."""
-        inside = lowest(view, self.setting.tries)
         takers = top & up & slots.keeps
         far = sweepers & ~inside
         rows = np.flatnonzero(far)

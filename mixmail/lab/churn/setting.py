@@ -50,14 +50,15 @@ class Setting:
     share: float = NODE_LIMITS.repair_share
     peers: int = NODE_LIMITS.repair_peers
     forwards: bool = True
+    spread: bool = True  # a writer who is still there writes once more, to random ones of the homes
     acks: int = MAIL.write_acks
     descriptor_days: int = MAIL.descriptor_days
-    announced: bool = False  # a graceful leaver publishes a last descriptor without roles
+    announced: bool = True  # a graceful leaver publishes a last descriptor without roles
 
     @property
     def tries(self) -> int:
-        """Homes that a write may go down to: one and a half times as many as there are homes."""
-        return self.replication * MAIL.write_tries // MAIL.replicas
+        """Homes that a write may go down to: half as many again as there are homes, at most 32."""
+        return min(MAIL.write_tries, self.replication * 3 // 2)
 
     @property
     def write_acks(self) -> int:
