@@ -43,6 +43,8 @@ class Outcome:
     least: Ints  # the fewest copies at honest nodes that were up, ever
     unreadable_days: float = 0.0  # of all boxes together, in which no home had it that a reader would ask
     records_sent: int = 0  # by repair
+    shifts: Floats = field(default_factory=lambda: np.zeros(0))
+    """In each step: offers of one record to one node that was there before and has become a home of it."""
 
     @property
     def lost(self) -> Flags:
@@ -74,6 +76,7 @@ def simulate(
     outcome = Outcome(*joined, *more)
     outcome.unreadable_days = sum(one.unreadable_days for one in parts)
     outcome.records_sent = sum(one.records_sent for one in parts)
+    outcome.shifts = np.sum([one.shifts for one in parts], axis=0)
     return outcome
 
 
@@ -148,6 +151,7 @@ class _Chunk:
         self.outcome = Outcome(
             np.full(boxes, np.inf), np.zeros(boxes, bool), np.zeros(boxes, bool), np.full(boxes, SLOTS)
         )
+        self.outcome.shifts = np.zeros(self.setting.days * round(1 / self.step_days))
         self.again_at = np.full(boxes, np.inf)
         self._told = np.zeros((SLOTS + 1, SLOTS + 1))
 
@@ -221,8 +225,11 @@ class _Chunk:
             hold = self._writes(slots, hold, end)
             turn = (day * steps + step) % self.parts
             if setting.repairs:
+                now = day * steps + step - 1
                 news = top & ~self._before(slots, homes[turn], seen[turn], view)
-                hold = self._sweep(slots, hold, hold & slots.turns[turn], seen[turn], news, top, inside, up)
+                sweepers = hold & slots.turns[turn]
+                outcome.shifts[now] = (count(sweepers & inside & seen[turn]) * count(news & seen[turn])).sum()
+                hold = self._sweep(slots, hold, sweepers, seen[turn], news, top, inside, up)
             homes[turn], seen[turn] = top, view
             if step == steps:
                 hold &= ~slots.forgets
@@ -311,7 +318,7 @@ class _Chunk:
         setting = self.setting
         top = lowest(view, setting.replication)
         shares = np.zeros((setting.write_acks, len(view)), np.uint64)
-        rest = top
+        rest = top.copy()
         for rank in range(setting.replication):
             nearest_left = first(rest)
             shares[rank % setting.write_acks] |= nearest_left
@@ -376,7 +383,7 @@ class _Chunk:
     def _note(self, hold: Sets, top: Sets, end: float) -> None:
         outcome = self.outcome
         copies = count(hold)
-        stored = outcome.written
+        stored = outcome.written & np.isinf(self.again_at)  # no write is to come that would bring it back
         outcome.least = np.where(stored, np.minimum(outcome.least, copies), outcome.least)
         outcome.lost_at = np.where(stored & (copies == 0) & np.isinf(outcome.lost_at), end, outcome.lost_at)
         outcome.unreadable_days += self.step_days * float(

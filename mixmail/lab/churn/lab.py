@@ -80,13 +80,26 @@ def measure(setting: Setting, boxes: int, seed: int, say: Say) -> tuple[Outcome,
     return simulate(setting, people, rng.random(boxes) * WRITING_DAYS, rng, say=say), people
 
 
-def traffic(setting: Setting, sent: int) -> float:
-    """KB/s each way that a node spends on records of repair, one frame each."""
-    return sent * GEOMETRY.frame / 1_000 / (setting.nodes * setting.days * DAY)
+def traffic(setting: Setting, outcome: Outcome, viewed: float) -> tuple[float, float]:
+    """KB/s each way that a node spends on records of repair and on offers; a frame each.
+
+    Offers of one sweep to one peer share a frame: one to each node that was born since, one to each of the others
+    that has come nearer to anything held here (so many fall on `viewed` peers at random), and to the chosen ones.
+    """
+    if not setting.repairs:
+        return 0.0, 0.0
+    a_node = GEOMETRY.frame / 1_000 / (setting.nodes * setting.days * DAY)
+    steps = len(outcome.shifts)
+    sweeping = setting.nodes * (1 - setting.hostile) * setting.days * 24 / setting.repair_h / steps  # in a step
+    told = viewed * -np.expm1(-outcome.shifts * setting.share / sweeping / viewed)
+    born = setting.leave * setting.nodes * setting.repair_h / 24
+    offers = float((told + born + setting.peers).sum()) * sweeping
+    return outcome.records_sent * a_node, offers * a_node
 
 
 def _figures(setting: Setting, boxes: int, seed: int, say: Say) -> dict[str, float]:
     outcome, people = measure(setting, boxes, seed, say)
+    records, offers = traffic(setting, outcome, people.viewed)
     return {
         "boxes": boxes,
         "lost": int(outcome.lost.sum()),
@@ -96,7 +109,9 @@ def _figures(setting: Setting, boxes: int, seed: int, say: Say) -> dict[str, flo
         "least_copies": int(outcome.least.min()),
         "few_copies": int((outcome.least <= 2).sum()),
         "unreadable_share": outcome.unreadable_days / (boxes * setting.days),
-        "repair_kb_per_s": traffic(setting, outcome.records_sent),
+        "records_kb_per_s": records,
+        "offers_kb_per_s": offers,
+        "copies_least_mean": float(outcome.least.mean()),
         "hostile": setting.hostile,
         "leave": setting.leave,
         "graceful": setting.graceful,
