@@ -17,6 +17,7 @@ from mixmail.effects import Effect
 from mixmail.params import DAY, GEOMETRY, day_of
 
 from .context import Context
+from .model import OutgoingPart
 from .queries import Task
 
 
@@ -84,16 +85,26 @@ class Cover:
             for part in self._context.state.parts.values()
             if part.state == "stored" and part.created > oldest
         ]
-        due = [part for part in held if part.again <= now]
+        if due := [part for part in held if part.again <= now]:
+            return self._write_again(self._context.rng.choice(due))
         if held:
-            part = self._context.rng.choice(due or held)
-            part.again = math.inf
-            flags = SPREAD if due else 0
-            return Task(QueryOp(part.op), flags, lambda _: part.record, _nothing, real=False)
+            part = self._context.rng.choice(held)
+            return Task(QueryOp(part.op), 0, lambda _: part.record, _nothing, real=False)
         if self._box is None:
             return self.read(now)
         raw = self._box.pack()
         return Task(QueryOp.WRITE, 0, lambda _: raw, _nothing, real=False)
+
+    def _write_again(self, part: OutgoingPart) -> Task:
+        """The second write of a part, until homes have acknowledged one."""
+        part.again = math.inf
+
+        def ended(answer: Answer | None, later: float) -> list[Effect]:
+            if answer is None or not answer.status.acknowledges:
+                part.again = later
+            return []
+
+        return Task(QueryOp(part.op), SPREAD, lambda _: part.record, ended, real=False)
 
     def refresh(self, now: float) -> list[Effect]:
         """Make the cover box of the day, once a day."""

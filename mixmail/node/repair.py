@@ -3,8 +3,9 @@
 Rules (docs/protocol/store.md, "Repair"):
 - a record that a client wrote here is handed on to other homes of its key some minutes later;
 - a sweep goes through the store once in `repair_sweep_slots`.  A node that has become a home of a record
-  since the sweep before, other than in place of one that has said that it leaves, is offered it by the
-  others; a few random nodes are offered all that they should have; what this node is no home of is handed to two homes and dropped;
+  since the sweep before, other than in place of one that said that it leaves, is offered it by the others;
+  a few random nodes are offered all that they should have; what this node is no home of is handed to two
+  homes and dropped;
 - an OFFER names records; the answer NEED those that are missing; each is handed over as RECORD, at a low
   pace;
 - a node that leaves hands each record to the node that becomes a home in its place.

@@ -231,11 +231,11 @@ def test_few_networks(key: bytes) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_one_network_has_one_home_while_there_are_others(key: bytes) -> None:
-    """With 15 others and the nearest of the network there are 16 homes; with 14 others it has two."""
+    """Of the first 16 it has one if there are 15 others, and two if there are 14."""
     for many in (8, 9):
-        homes = ranks(key, dict.fromkeys(range(many), A))[: store.REPLICAS]
+        homes = ranks(key, dict.fromkeys(range(many), A))[:16]
         assert [i for i in homes if i < many] == [0]
-    homes = ranks(key, dict.fromkeys(range(10), A))[: store.REPLICAS]
+    homes = ranks(key, dict.fromkeys(range(10), A))[:16]
     assert [i for i in homes if i < 10] == [0, 1]
 
 
@@ -243,6 +243,6 @@ def test_the_vectors_of_placement_know_no_networks() -> None:
     """Not checked by vectors: they say that no two nodes share one. An endpoint in them must be read here."""
     assert {name for node in PLACEMENT["nodes"] for name in node} == {"storage_id", "node_id"}
     for vector in PLACEMENT["rankings"]:
-        homes = [node.hex() for node in by_score(unhex(vector["key"]))[: store.REPLICAS]]
+        homes = [node.hex() for node in by_score(unhex(vector["key"]))[:16]]
         assert homes == list(vector["homes"])
         assert set(vector) == {"key", "first_score", "homes"}

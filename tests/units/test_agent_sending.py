@@ -12,7 +12,7 @@ from mixmail.agent.outbox import NOTES
 from mixmail.agent.tables import apply_change
 from mixmail.boxes import stamp
 from mixmail.boxes.capability import seal
-from mixmail.boxes.query import Answer, QueryOp
+from mixmail.boxes.query import SPREAD, Answer, QueryOp
 from mixmail.boxes.record import EMPTY_FIELD, Record, RecordType
 from mixmail.boxes.status import Status
 from mixmail.effects import Emit, Persist, Put
@@ -153,7 +153,7 @@ def test_a_proven_claim_that_somebody_else_writes_is_told(alice: Desk, bob: Desk
     assert alice.row(mail)["note"] == NOTES[Status.EXISTS]
 
 
-@pytest.mark.parametrize(("n", "bits"), [(255, 0), (6, 0b111), (6, 0b111111 << 24)])
+@pytest.mark.parametrize(("n", "bits"), [(255, 0), (6, 0b111), (7, 0b111111 << 26)])
 def test_acks_that_contradict_themselves_do_not_count(alice: Desk, bob: Desk, n: int, bits: int) -> None:
     mail = send(alice, bob.address, "short\n")
     alice.end(alice.next_of(QueryOp.QUEUE_ADD), Answer(Status.STORED, n, bits, EMPTY_FIELD))
@@ -173,6 +173,25 @@ def test_what_the_homes_refuse_is_said_and_tried_again(alice: Desk, bob: Desk, s
     assert (row["folder"], row["state"]) == ("outbox", "sent"), "acks beside a refusal do not count"
     assert row["note"] == NOTES[status]
     assert alice.run(100, lambda: not alice.agent.state.outbox)
+
+
+def test_what_is_stored_is_written_once_more_to_other_homes(alice: Desk, bob: Desk) -> None:
+    send(alice, bob.address, "short\n")
+    assert alice.run(200, lambda: not alice.agent.state.outbox)
+    (part,) = alice.agent.state.parts.values()
+    cover = alice.agent._cover
+    early, due = part.again - 1.0, part.again
+    assert 0.0 < due - alice.now < 12 * PARAMS.follow_wait_slots * PARAMS.slot
+    assert cover.write(early).flags == 0
+    again = cover.write(due)
+    assert (again.flags, again.field(bytes(32))) == (SPREAD, part.record)
+    assert cover.write(due).flags == 0, "one at a time"
+    again.ended(None, due + 1.0)
+    assert cover.write(due).flags == 0
+    again = cover.write(due + 1.0)
+    assert again.flags == SPREAD, "the query got lost"
+    again.ended(Answer(Status.OK, 1, 1, EMPTY_FIELD), due + 2.0)
+    assert {cover.write(due + 1e6).flags for _ in range(5)} == {0}
 
 
 def test_a_mail_can_be_taken_back_until_it_is_sealed(alice: Desk, bob: Desk) -> None:

@@ -74,3 +74,19 @@ def test_a_second_drain_changes_nothing_and_a_plain_stop_says_what_it_drops() ->
     world.command(node, Drain())
     assert node.drained_by == first
     assert node.handle_command(Stop(), world.now)[0].event == Stopped(1)  # type: ignore[union-attr]
+
+
+def test_a_draining_node_says_so_and_is_no_home_and_no_hop_from_then_on() -> None:
+    world = World(4)
+    node, other = world.nodes[1], world.nodes[2]
+    world.link_all()
+    world.run(1.0)
+    was_home = [node_id for _, node_id, _ in other.view.storage_ids(world.now)]
+    assert node.node_id in was_home
+    world.command(node, Drain())
+    world.run(1.0)
+    assert other.view.says_it_left(node.node_id)
+    assert not other.view.says_it_left(world.nodes[3].node_id)
+    now_home = [node_id for _, node_id, _ in other.view.storage_ids(world.now)]
+    assert now_home == [node_id for node_id in was_home if node_id != node.node_id]
+    assert node.node_id not in {item.node_id for item in other.view.others(other.node_id, world.now)}

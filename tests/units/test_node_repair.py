@@ -125,16 +125,40 @@ def test_a_node_that_has_come_gets_what_it_is_now_a_home_of() -> None:
         assert homes <= holders(it, record) <= near
 
 
-def test_a_new_home_hears_from_a_quarter_of_the_others() -> None:
+@pytest.mark.parametrize(("share", "least", "most"), [(1.0, 200, 200), (0.25, 25, 75)])
+def test_a_new_home_hears_from_a_share_of_the_others(share: float, least: int, most: int) -> None:
+    """What ships: from each.  A quarter of 200 gives or takes four standard deviations."""
     it = world()
     records = [a_box(number) for number in range(200)]
     homes = [it.nodes[0].node_id, *(node.node_id for node in it.nodes[1:])]
     repair = it.nodes[0]._repair
+    assert repair._limits.repair_share == 1.0
+    repair._limits = dataclasses.replace(repair._limits, repair_share=share)
     repair._chosen = frozenset()
     for record in records:
         repair._look_at(_Judged(record, homes[:4], [homes[2]]), it.now)
     assert set(repair._offers) == {homes[2]}
-    assert 25 < len(repair._offers[homes[2]]) < 75  # 200 times 1/4, four standard deviations
+    assert least <= len(repair._offers[homes[2]]) <= most
+
+
+@pytest.mark.parametrize("with_a_word", [True, False])
+def test_only_who_comes_in_place_of_a_node_that_went_without_a_word_is_told_by_the_others(
+    with_a_word: bool,
+) -> None:
+    it = world()
+    repair, leaver = it.nodes[0]._repair, it.nodes[3]
+    repair._begin(it.now)
+    before = repair._present
+    if with_a_word:
+        it.command(leaver, Drain())
+        it.nodes[0].view.add(Descriptor.parse(leaver.descriptor), it.now)
+    else:
+        del it.nodes[0].view._nodes[leaver.node_id]  # as when the last descriptor has expired
+        it.nodes[0].view.changed += 1
+    repair._begin(it.now)
+    assert len(repair._present) == NODES - 1
+    assert leaver.node_id not in [node_id for _, node_id, _ in repair._present]
+    assert repair._before == (repair._present if with_a_word else before)
 
 
 def test_who_holds_the_better_record_sends_it_back() -> None:

@@ -164,6 +164,26 @@ def test_spread_reads_ask_other_homes_than_the_nearest() -> None:
     assert not asked(SPREAD) <= set(nearest)
 
 
+def test_spread_writes_go_to_other_homes_than_the_nearest_and_to_homes_only() -> None:
+    params = dataclasses.replace(PARAMS, replicas=8, write_acks=3, write_tries=10, quorum=3)
+    world = World(12, params)
+    for node in world.nodes:
+        node._replica.on_new = lambda record, now: None  # none is handed on
+    nearest: set[bytes] = set()
+    others = 0
+    for number in range(6):
+        box = a_box(number)
+        homes = ranking(box.key, world.client.view.storage_ids(NOON), params.replicas)
+        nearest = set(homes[: params.write_acks])
+        world.ask(QueryOp.WRITE, box.pack(), flags=SPREAD)
+        holding = {
+            node.node_id for node, store in zip(world.nodes, world.stores, strict=True) if store.get(box.key)
+        }
+        assert len(holding) == params.write_acks and holding <= set(homes)
+        others += holding != nearest
+    assert others >= 4, "all three of the nearest three come once in 56 times"
+
+
 def test_a_mutable_record_is_read_at_its_highest_sequence_number() -> None:
     world, rng = World(), SeededRandomness("mutable")
     owner = OwnerKey.from_seed(rng.bytes(32), "test.own")

@@ -18,9 +18,9 @@ def pack(members: NDArray[np.bool_]) -> Sets:
 
 def unpack(sets: Sets) -> NDArray[np.bool_]:
     """The matrix of `pack`."""
-    found: NDArray[np.bool_] = np.unpackbits(
-        sets[:, None].view(np.uint8), axis=1, bitorder="little"
-    ).view(np.bool_)
+    found: NDArray[np.bool_] = np.unpackbits(sets[:, None].view(np.uint8), axis=1, bitorder="little").view(
+        np.bool_
+    )
     return found
 
 

@@ -34,11 +34,12 @@ from mixmail.lab.scheduler import Scheduler
 from mixmail.node import repair as repair_module
 from mixmail.node.asker import Asker
 from mixmail.node.keys import NodeKeys
-from mixmail.node.repair import Repair
+from mixmail.node.repair import Repair, StorageIds
 from mixmail.node.replica import Replica
 from mixmail.node.stats import Stats
 from mixmail.node.walks import ReadWalk, Walk, WriteWalk
-from mixmail.node.wire import HomeQuery, Kind as Message
+from mixmail.node.wire import HomeQuery
+from mixmail.node.wire import Kind as Message
 from mixmail.params import DAY, GEOMETRY, MAIL, NODE_LIMITS, Network, day_of
 from mixmail.testing import MemoryStore, SeededRandomness
 
@@ -47,18 +48,22 @@ LATENCY = 0.05
 AGAIN_S = 1_800.0  # from a write with too few acknowledgements to the next try: `fast.STEP_H` in the mean
 LOOKS = 64  # reads that must all fail before a box is called lost
 _KEPT = 400_000
+Ranking = Callable[[bytes, StorageIds, int], list[bytes]]
 
 
 @contextmanager
-def computed_once() -> Iterator[None]:
-    """Inside, rankings and body hashes are remembered; their values are the real ones."""
+def computed_once() -> Iterator[Ranking]:
+    """Inside, rankings and body hashes are remembered; their values are the real ones.  Gives `ranking`."""
     ranked = lru_cache(_KEPT)(lambda key, nodes, limit: tuple(placement.ranking(key, nodes, limit)))
     hashed = lru_cache(_KEPT)(hashing.blake2b)
+
+    def ranking(key: bytes, nodes: StorageIds, limit: int) -> list[bytes]:
+        return list(ranked(key, nodes, limit))
+
     with ExitStack() as stack:
-        ranking = lambda key, nodes, limit: list(ranked(key, nodes, limit))  # noqa: E731
         stack.enter_context(patch.object(repair_module, "ranking", ranking))
         stack.enter_context(patch.object(Record, "body_hash", property(lambda record: hashed(record.c))))
-        yield
+        yield ranking
 
 
 class _Host:
@@ -197,7 +202,9 @@ class World:
         self.setting, self.people, self.seed = setting, people, seed
         params = setting.parameters(MAIL)
         # identities are not renewed: one proof holds for ever
-        params = dataclasses.replace(params, puzzle_memory=8_192, puzzle_bits=1, box_bits=0, puzzle_days=2**40)
+        params = dataclasses.replace(
+            params, puzzle_memory=8_192, puzzle_bits=1, box_bits=0, puzzle_days=2**40
+        )
         self.network = Network(SeededRandomness(f"churn network {seed}").bytes(32), day_of(START) - 9, params)
         self.rng = SeededRandomness(f"churn {seed}")
         self.view = View(self.network)
@@ -205,6 +212,7 @@ class World:
         self.hosts: dict[bytes, _Host] = {}
         self.proxies: dict[bytes, _Proxy] = {}
         self.frozen = False
+        self.ranking: Ranking = placement.ranking
         self.written_at = written_at
         self.keys = [self._make_keys(number) for number in range(len(people))]
         self.boxes = [self._make_box(number) for number in range(len(written_at))]
@@ -250,7 +258,7 @@ class World:
 
     def run(self, say: Callable[[str], None] = lambda text: None) -> Flags:
         """Which boxes were stored and cannot be read at the end."""
-        with computed_once():
+        with computed_once() as self.ranking:
             self._plan_lives()
             for number, when in enumerate(self.written_at):
                 self.at(START + when * DAY, partial(self._write, number))
@@ -260,8 +268,8 @@ class World:
             self.frozen = True
             found = np.zeros(len(self.boxes), bool)
             for _ in range(LOOKS):
-                for number in np.flatnonzero(self.written & ~found):
-                    self._read(int(number), found)
+                for missing in np.flatnonzero(self.written & ~found):
+                    self._read(int(missing), found)
                 self.clock.run_until(self.now + NODE_LIMITS.proxy_rounds * MAIL.home_timeout + 1)
             return self.written & ~found
 
@@ -351,7 +359,7 @@ class World:
         return sign_record(owner, RecordType.BOX, MAIL.mail_class, day_of(START), 0, text, self.rng)
 
     def _homes(self, key: bytes, limit: int) -> list[tuple[int, bytes]]:
-        return list(enumerate(repair_module.ranking(key, self.view.storage_ids(self.now), limit)))
+        return list(enumerate(self.ranking(key, self.view.storage_ids(self.now), limit)))
 
     def _write(self, number: int, second: bool = False) -> None:
         if self.frozen:

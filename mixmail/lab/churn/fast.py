@@ -1,13 +1,13 @@
 """The fast path: what the shipping repair does to very many boxes, in arrays of sets (`bits`).
 
-Each box knows, day by day, the 64 nodes that are nearest to its key among those that stand in a view on this day
-or stood in it one sweep before.  Time goes in steps of a part of the sweep's interval; each node sweeps in one of
-those parts.  Within a step: who dies hands over or does not, then boxes are written (at their exact times), then
-nodes sweep.  What the shipping code does with a view, a store and messages (`mixmail.node.repair`,
-`mixmail.node.walks`) stands here as operations on sets; the exact path checks that (tests/lab/test_lab_churn.py).
+Each box knows, day by day, the 64 nodes that are nearest to its key among those that stand in a view on
+this day or stood in it one sweep before.  Time goes in steps of a part of the sweep's interval; each node
+sweeps in one of those parts.  Within a step who dies hands over or does not, then boxes are written (at their
+exact times), then nodes sweep.  What the shipping code does with a view, a store and messages stands here as
+operations on sets: see `mixmail.node.repair` and `mixmail.node.walks`.  The exact path checks that.
 
-Left out, since it makes no difference of note: links that are slow or lose frames, queues that are full, stamps,
-the minutes that gossip takes.
+Left out, since it makes no difference of note: links that are slow or lose frames, queues that are full,
+stamps, the minutes that gossip takes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mixmail.params import DAY, MAIL, NODE_LIMITS
 NEAR = 48.0  # nodes in view that a box knows of in the mean: of these 24 or so are needed
 CHUNK = 8_000  # boxes that are looked at together: their sets stay in the processor's cache
 STEP_H = 0.5  # the longest step, in hours
+MOMENT = 1e-4  # days: views change at midnight, and what comes of that belongs to the next step
 ROUNDS = NODE_LIMITS.proxy_rounds  # times that a write asks further homes for those that were silent
 SECOND = (MAIL.follow_wait_slots + MAIL.slot_shares / MAIL.write_share) * MAIL.slot / DAY
 """Mean days until a writer publishes a record for the second time."""
@@ -41,6 +42,7 @@ class Outcome:
     written: Flags
     readable: Flags  # at the end, by asking all homes
     least: Ints  # the fewest copies at honest nodes that were up, ever
+    copies: Ints  # at the end
     unreadable_days: float = 0.0  # of all boxes together, in which no home had it that a reader would ask
     records_sent: int = 0  # by repair
     shifts: Floats = field(default_factory=lambda: np.zeros(0))
@@ -62,8 +64,8 @@ def simulate(
 ) -> Outcome:
     """Write each box at `written_at` (days) and follow it to the end of the last day.
 
-    `order(begin, end)` gives the scores of all nodes for these boxes, a row each (small networks); else they are
-    drawn, which is the same law.
+    `order(begin, end)` gives the scores of all nodes for these boxes, a row each (small networks); else they
+    are drawn, which is the same law.
     """
     parts = []
     for begin in range(0, len(written_at), CHUNK):
@@ -71,9 +73,13 @@ def simulate(
         near = draw_near(population, end - begin, rng) if order is None else nearest(order(begin, end))
         parts.append(_Chunk(setting, population, near, written_at[begin:end], rng).run())
         say(f"{100 * end // len(written_at)} % of {len(written_at)} boxes")
-    joined = (np.concatenate([getattr(one, name) for one in parts]) for name in ("lost_at", "written"))
-    more = (np.concatenate([getattr(one, name) for one in parts]) for name in ("readable", "least"))
-    outcome = Outcome(*joined, *more)
+    outcome = Outcome(
+        np.concatenate([one.lost_at for one in parts]),
+        np.concatenate([one.written for one in parts]),
+        np.concatenate([one.readable for one in parts]),
+        np.concatenate([one.least for one in parts]),
+        np.concatenate([one.copies for one in parts]),
+    )
     outcome.unreadable_days = sum(one.unreadable_days for one in parts)
     outcome.records_sent = sum(one.records_sent for one in parts)
     outcome.shifts = np.sum([one.shifts for one in parts], axis=0)
@@ -86,7 +92,7 @@ def nearest(scores: NDArray[np.uint64]) -> Ints:
 
 
 def draw_near(population: Population, boxes: int, rng: np.random.Generator) -> Ints:
-    """For each box a random part of all nodes, so many that `NEAR` are in view, in random order: nearest first.
+    """For each box a random part of all nodes, so many that `NEAR` are in view, the nearest first.
 
     Scores are uniform and independent, so which nodes have the lowest ones, and in which order, is just that.
     Shorter rows are filled with the number of nodes.
@@ -149,7 +155,11 @@ class _Chunk:
         self.step_days = hours / self.parts / 24
         self.held = np.zeros(self.near.shape, bool)
         self.outcome = Outcome(
-            np.full(boxes, np.inf), np.zeros(boxes, bool), np.zeros(boxes, bool), np.full(boxes, SLOTS)
+            np.full(boxes, np.inf),
+            np.zeros(boxes, bool),
+            np.zeros(boxes, bool),
+            np.full(boxes, SLOTS),
+            np.zeros(boxes, np.int64),
         )
         self.outcome.shifts = np.zeros(self.setting.days * round(1 / self.step_days))
         self.again_at = np.full(boxes, np.inf)
@@ -166,7 +176,7 @@ class _Chunk:
         return self.outcome
 
     def _odds(self) -> None:
-        """Chances that a home without a copy is offered one: by so many who choose it, by so many who see it new."""
+        """Chances that a home is offered a copy: by so many who may choose it, by so many who see it new."""
         chosen = min(1.0, self.setting.peers / max(self.people.viewed - 1, 1.0))
         seen, told = np.meshgrid(np.arange(SLOTS + 1), np.arange(SLOTS + 1), indexing="ij")
         self._told = 1 - (1 - chosen) ** seen * (1 - self.setting.share) ** told
@@ -207,17 +217,17 @@ class _Chunk:
         steps = round(1 / self.step_days)
         homes = [np.zeros(0, np.uint64)] * self.parts  # of each turn, as its last sweep saw them
         seen = list(homes)  # and the whole view
-        view = slots.view(day)
+        view = slots.view(day - MOMENT)
         top, inside = lowest(view, setting.replication), lowest(view, setting.tries)
         for back in range(self.parts):
             turn = (day * steps - back) % self.parts
-            seen[turn] = slots.view(day - back * self.step_days)
+            seen[turn] = slots.view(day - back * self.step_days - MOMENT)
             homes[turn] = lowest(seen[turn], setting.replication)
         for step in range(1, steps + 1):
             end = day + step * self.step_days
             up = slots.up(end)
             hold = self._deaths(slots, hold, view, up)
-            before, view = view, slots.view(end)
+            before, view = view, slots.view(end - MOMENT)
             moved = np.flatnonzero(view != before)
             top, inside = top.copy(), inside.copy()
             top[moved] = lowest(view[moved], setting.replication)
@@ -234,7 +244,8 @@ class _Chunk:
             if step == steps:
                 hold &= ~slots.forgets
             self._note(hold, top, end)
-        outcome.readable = (hold & top) != 0
+        outcome.readable = (hold & lowest(slots.view(day + 1), setting.replication)) != 0
+        outcome.copies = count(hold)
         return hold
 
     def _before(self, slots: _Slots, homes: Sets, seen: Sets, view: Sets) -> Sets:
@@ -255,13 +266,15 @@ class _Chunk:
             rows = np.flatnonzero(leavers)
             leavers = leavers[rows] & lowest(view[rows], setting.replication)
             number = count(leavers) if setting.announced else (leavers != 0).astype(np.int64)
-            heirs = lowest(view[rows], setting.replication + number) & ~lowest(view[rows], setting.replication)
+            heirs = lowest(view[rows], setting.replication + number) & ~lowest(
+                view[rows], setting.replication
+            )
             self.outcome.records_sent += int(count(leavers).sum())
             hold[rows] |= heirs & up[rows] & slots.keeps[rows]
         return hold & up
 
     def _writes(self, slots: _Slots, hold: Sets, end: float) -> Sets:
-        """Boxes that are due, those whose last try had too few acknowledgements, and those written once more."""
+        """Boxes that are due, those that had too few acknowledgements, and those written once more."""
         begin, setting, outcome = end - self.step_days, self.setting, self.outcome
         rows = np.flatnonzero(~outcome.written & (self.written_at <= end))
         if len(rows):

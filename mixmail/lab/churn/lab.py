@@ -1,9 +1,8 @@
 """`scripts/lab churn`: how many boxes are lost while nodes leave and storers are hostile.
 
-    scripts/lab churn                          300,000 boxes, what ships, 20 % hostile storers
-    scripts/lab churn --exact --nodes 40 ...   the same by the shipping code itself, for small networks
-    scripts/lab churn --agree                  both ways at three settings
-    scripts/lab churn --table --boxes 8000     replication x interval x hostile storers, as in docs/protocol/store.md
+scripts/lab churn                          300,000 boxes, what ships, 20 % hostile storers
+scripts/lab churn --exact --nodes 40 ...   the same by the shipping code itself, for small networks
+XX churn --table --boxes 8000     replication x interval x hostile storers, as in docs/protocol/store.md
 """
 
 from __future__ import annotations
@@ -26,51 +25,63 @@ LARGEST_EXACT = 200  # nodes
 TABLE = {"replication": (8, 16, 24, 32), "repair_h": (2.0, 6.0, 24.0), "hostile": (0.0, 0.1, 0.2, 0.3)}
 DRAWS = 20  # of the fast path, to compare one run of the exact path with
 
-BASE = Setting(nodes=40, days=6)
+BASE = Setting(nodes=40, days=3)
 AGREEMENT = {
-    "no repair": replace(BASE, days=4, repair_h=0.0),
-    "8 homes, a sweep a day": replace(BASE, days=8, replication=8, repair_h=24.0),
-    "half hostile": replace(BASE, hostile=0.5),
+    "no repair": replace(BASE, days=5, replication=8, repair_h=0.0),
+    "a sweep a day": replace(BASE, days=5, replication=4, repair_h=24.0, spread=False),
+    "half hostile": replace(BASE, replication=6, hostile=0.5, spread=False),
     "what ships": BASE,
 }
+"""Networks small enough for the shipping code; three of them lose boxes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Boxes lost by the shipping code in one run, and by the fast path in several, on one history of nodes.
+    """Boxes lost and mean copies by the shipping code in one run, and by the fast path in several.
 
-    The fast path draws the moments of the sweeps and all choices anew each time; one run of the shipping code
-    is one more draw of that.  `sigmas` is how far it stands from the mean, by the spread of the draws.
+    All on one history of nodes, with the same keys; the fast path draws the moments of the sweeps and all
+    choices anew each time, and one run of the shipping code is one more draw of that.
     """
 
+    boxes: int
     exact: int
+    copies: float
     fast: tuple[int, ...]
+    fast_copies: float
 
     @property
     def mean(self) -> float:
-        """Of the fast path."""
+        """Boxes lost by the fast path."""
         return float(np.mean(self.fast))
 
     @property
+    def sigma(self) -> float:
+        """Standard error of the difference: the binomial one, as a home's choices hit many boxes at once.
+
+        The spread of the draws, if that is greater; half a box at least, since boxes are whole.
+        """
+        binomial = (self.mean * (1 - self.mean / self.boxes)) ** 0.5
+        return float(max(np.std(self.fast, ddof=1), binomial, 0.5) * (1 + 1 / len(self.fast)) ** 0.5)
+
+    @property
     def sigmas(self) -> float:
-        """Spread: that of the draws and of their mean; half a box at least, since boxes are whole."""
-        spread = max(float(np.std(self.fast, ddof=1)), 0.5) * (1 + 1 / len(self.fast)) ** 0.5
-        return abs(self.exact - self.mean) / spread
+        """How far the two are apart."""
+        return abs(self.exact - self.mean) / self.sigma
 
 
-def compare(setting: Setting, boxes: int, seed: int) -> Agreement:
-    """One run of the shipping code, `DRAWS` of the fast path, with the same nodes and keys."""
+def compare(setting: Setting, boxes: int, seed: int, draws: int = DRAWS) -> Agreement:
+    """One run of the shipping code and `draws` of the fast path, with the same nodes and keys."""
     rng = np.random.default_rng(seed)
     people = make_population(setting, rng)
     written_at = np.sort(rng.random(boxes) * WRITING_DAYS)
     world = World(setting, people, written_at, seed)
-    exact = int(world.run().sum())
-    scores, fast = world.scores(0, boxes), []
-    for _ in range(DRAWS):
+    exact, copies = int(world.run().sum()), float(world.copies().mean())
+    scores, found = world.scores(0, boxes), []
+    for _ in range(draws):
         again = replace(people, phase=rng.random(len(people)))
-        outcome = simulate(setting, again, written_at, rng, lambda begin, end: scores[begin:end])
-        fast.append(int(outcome.lost.sum()))
-    return Agreement(exact, tuple(fast))
+        found.append(simulate(setting, again, written_at, rng, lambda begin, end: scores[begin:end]))
+    fast = tuple(int(outcome.lost.sum()) for outcome in found)
+    return Agreement(boxes, exact, copies, fast, float(np.mean([outcome.copies.mean() for outcome in found])))
 
 
 def measure(setting: Setting, boxes: int, seed: int, say: Say) -> tuple[Outcome, Population]:
@@ -83,14 +94,17 @@ def measure(setting: Setting, boxes: int, seed: int, say: Say) -> tuple[Outcome,
 def traffic(setting: Setting, outcome: Outcome, viewed: float) -> tuple[float, float]:
     """KB/s each way that a node spends on records of repair and on offers; a frame each.
 
-    Offers of one sweep to one peer share a frame: one to each node that was born since, one to each of the others
-    that has come nearer to anything held here (so many fall on `viewed` peers at random), and to the chosen ones.
+    Offers of one sweep to one peer share a frame: one to each node that was born since, one to each of the
+    chosen ones, and one to each of the others that has come nearer to anything held here (these fall on
+    `viewed` peers at random).
     """
     if not setting.repairs:
         return 0.0, 0.0
     a_node = GEOMETRY.frame / 1_000 / (setting.nodes * setting.days * DAY)
     steps = len(outcome.shifts)
-    sweeping = setting.nodes * (1 - setting.hostile) * setting.days * 24 / setting.repair_h / steps  # in a step
+    sweeping = (
+        setting.nodes * (1 - setting.hostile) * setting.days * 24 / setting.repair_h / steps
+    )  # in a step
     told = viewed * -np.expm1(-outcome.shifts * setting.share / sweeping / viewed)
     born = setting.leave * setting.nodes * setting.repair_h / 24
     offers = float((told + born + setting.peers).sum()) * sweeping
@@ -142,16 +156,20 @@ def _agree(boxes: int, seed: int, say: Say) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, setting in AGREEMENT.items():
         found = compare(setting, boxes, seed)
-        say(f"{name}: {found.exact} of {boxes} lost, {found.mean:.1f} by the fast path ({found.sigmas:.1f} sigmas)")
+        say(
+            f"{name}: {found.exact} of {boxes} lost, {found.mean:.1f} by the fast path "
+            f"({found.sigmas:.1f} sigmas); {found.copies:.2f} and {found.fast_copies:.2f} copies of each"
+        )
         key = name.replace(" ", "_").replace(",", "")
         figures |= {f"{key}_exact": found.exact, f"{key}_fast": found.mean, f"{key}_sigmas": found.sigmas}
+        figures |= {f"{key}_copies_exact": found.copies, f"{key}_copies_fast": found.fast_copies}
     return figures
 
 
-def table(setting: Setting, boxes: int, seed: int, say: Say) -> tuple[list[str], dict[str, float]]:
-    """Boxes lost of `boxes` for each point of `TABLE`: lines of Markdown, and the figures by point."""
-    lines = ["| R | sweep | " + " | ".join(f"{share:.0%}" for share in TABLE["hostile"]) + " |"]
-    lines.append("|---|---|" + "---|" * len(TABLE["hostile"]))
+def table(setting: Setting, boxes: int, seed: int, say: Say) -> dict[str, float]:
+    """Boxes lost of `boxes` for each point of `TABLE`; says the table's lines in Markdown."""
+    say("| R | sweep | " + " | ".join(f"{share:.0%}" for share in TABLE["hostile"]) + " |")
+    say("|---|---|" + "---|" * len(TABLE["hostile"]))
     figures: dict[str, float] = {}
     for replication in TABLE["replication"]:
         for interval in TABLE["repair_h"]:
@@ -161,15 +179,18 @@ def table(setting: Setting, boxes: int, seed: int, say: Say) -> tuple[list[str],
                 outcome, _ = measure(point, boxes, seed, lambda text: None)
                 row.append(int(outcome.lost.sum()))
                 figures[f"lost_{replication}_{interval:g}h_{hostile:.0%}"] = row[-1]
-            lines.append(f"| {replication} | {interval:g} h | " + " | ".join(f"{lost:,}" for lost in row) + " |")
-            say(lines[-1])
-    return lines, figures
+            say(f"| {replication} | {interval:g} h | " + " | ".join(f"{lost:,}" for lost in row) + " |")
+    return figures
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     what = Setting()
-    parser.add_argument("--boxes", type=int, default=300_000, help="boxes, written on the first day (300,000)")
-    parser.add_argument("--nodes", type=int, default=what.nodes, help=f"nodes that run at a time ({what.nodes})")
+    parser.add_argument(
+        "--boxes", type=int, default=300_000, help="boxes, written on the first day (300,000)"
+    )
+    parser.add_argument(
+        "--nodes", type=int, default=what.nodes, help=f"nodes that run at a time ({what.nodes})"
+    )
     parser.add_argument("--days", type=int, default=what.days, help=f"virtual days ({what.days})")
     parser.add_argument("--leave", type=float, default=what.leave, help="share of nodes leaving a day (0.3)")
     parser.add_argument("--graceful", type=float, default=what.graceful, help="of these, with a word (0.5)")
@@ -179,21 +200,30 @@ def _options(parser: argparse.ArgumentParser) -> None:
         default="drop",
         help="what these do: drop, lie, forget, old, with commas between, or all (drop)",
     )
-    parser.add_argument("--replication", type=int, default=what.replication, help="homes of a box (what ships)")
-    parser.add_argument("--repair-h", type=float, default=what.repair_h, help="hours of a sweep, 0: no repair")
+    parser.add_argument(
+        "--replication", type=int, default=what.replication, help="homes of a box (what ships)"
+    )
+    parser.add_argument(
+        "--repair-h", type=float, default=what.repair_h, help="hours of a sweep, 0: no repair"
+    )
     parser.add_argument("--share", type=float, default=what.share, help="of the homes that tell a new home")
     parser.add_argument(
         "--descriptor-days", type=int, default=what.descriptor_days, help="how long views keep who is gone"
     )
     parser.add_argument(
-        "--announced", type=int, default=int(what.announced), help="1: who leaves with a word leaves the views"
+        "--announced",
+        type=int,
+        default=int(what.announced),
+        help="1: who leaves with a word leaves the views",
     )
     parser.add_argument(
         "--spread", type=int, default=int(what.spread), help="1: writers write once more, to random homes"
     )
     parser.add_argument("--exact", action="store_true", help="by the shipping code itself (small networks)")
     parser.add_argument("--agree", action="store_true", help="both ways at some settings of 40 nodes")
-    parser.add_argument("--table", action="store_true", help="replication, interval and hostile storers varied")
+    parser.add_argument(
+        "--table", action="store_true", help="replication, interval and hostile storers varied"
+    )
 
 
 def _kinds(text: str) -> tuple[Kind, ...]:
@@ -202,12 +232,16 @@ def _kinds(text: str) -> tuple[Kind, ...]:
     try:
         return tuple(Kind[name.strip().upper()] for name in text.split(","))
     except KeyError as error:
-        raise UserError(f"There is no kind of hostile storer {error}: use drop, lie, forget, old or all.") from None
+        raise UserError(
+            f"There is no kind of hostile storer {error}: use drop, lie, forget, old or all."
+        ) from None
 
 
 def _setting(options: argparse.Namespace) -> Setting:
     if not 1 <= options.replication <= 32:
-        raise UserError("--replication is from 1 to 32: an answer has 32 bits for the homes that acknowledged.")
+        raise UserError(
+            "--replication is from 1 to 32: an answer has 32 bits for the homes that acknowledged."
+        )
     if options.repair_h > 24 or options.repair_h < 0:
         raise UserError("--repair-h is from 0 to 24 hours.")
     if options.leave <= 0 or options.days < 2 or options.boxes < 1:
@@ -233,7 +267,7 @@ def _setting(options: argparse.Namespace) -> Setting:
 def _run(options: argparse.Namespace, say: Say) -> Report:
     setting = _setting(options)
     if options.table:
-        lines, figures = table(setting, options.boxes, options.seed, say)
+        figures = table(setting, options.boxes, options.seed, say)
         if options.plot:
             _plot(figures, options.boxes, str(options.plot))
     elif options.agree:

@@ -1,4 +1,4 @@
-"""What a run of the churn lab is about, and the lives of the nodes in it.  Times in days, day 0 at midnight UTC.
+"""What a run of the churn lab is about, and the lives of its nodes.  Times in days, day 0 at midnight UTC.
 
 Nodes are born at the rate at which they leave, live for an exponential time and never come back.  A node says
 that it leaves (it hands over what it holds) or is gone without a word.  Either way the others learn of it as
@@ -118,8 +118,8 @@ class Population:
 def forgotten(death: Floats, announced: Flags, descriptor_days: int) -> Floats:
     """When views forget nodes: at once if told, else when the last descriptor has expired.
 
-    A descriptor is published `clock_skew` after midnight and valid until `descriptor_days` later, to the end of
-    that day (`View.eligible`).
+    A descriptor is published `clock_skew` after midnight and valid until the end of the day that is
+    `descriptor_days` later (`View.eligible`).
     """
     last = np.floor(death - MAIL.clock_skew / DAY)
     return np.where(announced, death, last + 1 + descriptor_days)

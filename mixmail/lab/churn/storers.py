@@ -1,6 +1,6 @@
 """Hostile storers of the exact path: they speak the shipping protocol and keep no box that they are given.
 
-They acknowledge all writes, since that is the harm they can do: a write that is refused goes to the next home.
+They acknowledge all writes, since that is the harm they can do: what is refused goes to the next home.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from mixmail.boxes.record import EMPTY_FIELD, Record
 from mixmail.boxes.status import Status
 from mixmail.effects import Effect, Frame, Send
 from mixmail.lab.churn.setting import Kind
-from mixmail.node.wire import HomeQuery, HomeReply, Kind as Message, pack_items, parse_items
+from mixmail.node.wire import HomeQuery, HomeReply, pack_items, parse_items
+from mixmail.node.wire import Kind as Message
 from mixmail.params import ID_BYTES
 from mixmail.randomness import Randomness
 
