@@ -25,7 +25,7 @@ LARGEST_EXACT = 200  # nodes
 TABLE = {"replication": (8, 16, 24, 32), "repair_h": (2.0, 6.0, 24.0), "hostile": (0.0, 0.1, 0.2, 0.3)}
 DRAWS = 20  # of the fast path, to compare one run of the exact path with
 
-BASE = Setting(nodes=40, days=3)
+BASE = Setting(nodes=40, days=3, graceful=0.5)
 AGREEMENT = {
     "no repair": replace(BASE, days=5, replication=8, repair_h=0.0),
     "a sweep a day": replace(BASE, days=5, replication=4, repair_h=24.0, spread=False),
@@ -193,7 +193,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--days", type=int, default=what.days, help=f"virtual days ({what.days})")
     parser.add_argument("--leave", type=float, default=what.leave, help="share of nodes leaving a day (0.3)")
-    parser.add_argument("--graceful", type=float, default=what.graceful, help="of these, with a word (0.5)")
+    parser.add_argument("--graceful", type=float, default=what.graceful, help="of these, with a word (0)")
     parser.add_argument("--hostile", type=float, default=what.hostile, help="share of hostile storers (0.2)")
     parser.add_argument(
         "--kinds",

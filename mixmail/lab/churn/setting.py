@@ -42,7 +42,7 @@ class Setting:
     nodes: int = 1_000
     days: int = 30
     leave: float = 0.3
-    graceful: float = 0.5  # of those who leave
+    graceful: float = 0.0  # of those who leave: `mixmail stop --drain`, which most will not do
     hostile: float = 0.2
     kinds: tuple[Kind, ...] = (Kind.DROP,)  # of hostile storers, each as likely
     replication: int = MAIL.replicas

@@ -47,8 +47,11 @@ class Storer:
         seen = self._seen.get(query.field[:ID_BYTES])
         if seen is None:
             return HomeReply(Status.NOT_FOUND, 0, EMPTY_FIELD)
-        forged = {"c": bytes(len(seen.c))} if self._kind is Kind.LIE else {"day": seen.day - 1}
-        return HomeReply(Status.OK, 1, dataclasses.replace(seen, **forged).pack())
+        if self._kind is Kind.LIE:
+            forged = dataclasses.replace(seen, c=bytes([seen.c[0] ^ 1]) + seen.c[1:])
+        else:
+            forged = dataclasses.replace(seen, day=seen.day - 1)
+        return HomeReply(Status.OK, 1, forged.pack())
 
     def _false_offer(self, peer: bytes) -> list[Effect]:
         items = [(self._rng.bytes(ID_BYTES), self._rng.bytes(8)) for _ in range(LIES)]
