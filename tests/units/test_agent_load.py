@@ -21,7 +21,7 @@ FORGOTTEN = {
     "Contact": ("asked",),
     "Inbox": ("cursor", "missed", "opened"),
     "Session": ("missed", "ahead"),
-    "OutgoingPart": ("in_flight", "way", "verified", "doubted"),
+    "OutgoingPart": ("in_flight", "way", "verified", "doubted", "again"),
 }
 LOADED = ("identities", "prekeys", "inboxes", "contacts", "sessions", "mails", "outgoing", "incoming", "seen")
 
