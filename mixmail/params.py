@@ -174,7 +174,7 @@ class NetworkParameters:
     next_index_poll: float = 1 / 4
     follow_wait_slots: float = 20.0
     # store (docs/protocol/boxes.md)
-    replicas: int = 24  # at most 32: an answer has so many bits (docs/protocol/store.md, "Churn")
+    replicas: int = 28  # at most 32: an answer has so many bits (docs/protocol/store.md, "Churn")
     write_acks: int = 6
     write_tries: int = 32
     quorum: int = 5
@@ -216,7 +216,7 @@ class NetworkParameters:
         return hashlib.blake2b(text.encode(), digest_size=32, person=b"mm1.params").digest()
 
     def quorum_of(self, eligible: int) -> int:
-        """Acks that make a write "stored": min(5, floor(R/2)+1) with R = min(24, eligible)."""
+        """Acks that make a write "stored": min(5, floor(R/2)+1) with R = min(28, eligible)."""
         return min(self.quorum, min(self.replicas, eligible) // 2 + 1)
 
     @property
