@@ -381,7 +381,7 @@ class World:
         homes = self._homes(box.key, params.replicas if second else params.write_tries)
         if second:
             self.rng.shuffle(homes)
-        _Proxy(self, WriteWalk(ask, homes, params.write_acks, record=box), ended)
+        _Proxy(self, WriteWalk(ask, homes, params.write_acks, record=box, today=day_of(self.now)), ended)
 
     def _read(self, number: int, found: Flags) -> None:
         box, params = self.boxes[number], self.network.parameters
