@@ -76,8 +76,9 @@ class Persist:
     point: str = ""
 
 
-Where = Literal["store", "cpu", "unwrap"]
-"""The database's thread; any thread; one of the processes that open packets."""
+Where = Literal["store", "upkeep", "cpu", "unwrap"]
+"""The database's thread; the same while nothing else waits for it; any thread; one of the processes that open
+packets."""
 
 
 @dataclass(slots=True)

@@ -157,14 +157,14 @@ def expire(thread: StoreThread, database: NodeDatabase, numbers: list[int]) -> t
     rows, dropped = NODE_LIMITS.store_rows, 0
     took: list[float] = []
     begun = time.perf_counter()
-    step = thread.submit(lambda: database.expire(TODAY + 1, rows))
+    step = thread.submit(lambda: database.expire(TODAY + 1, rows), upkeep=True)
     while True:
         took.append(read(thread, database, numbers[len(took) % len(numbers)]))
         if step.done():
             dropped += step.result()
             if step.result() < rows:
                 return dropped, time.perf_counter() - begun, took
-            step = thread.submit(lambda: database.expire(TODAY + 1, rows))
+            step = thread.submit(lambda: database.expire(TODAY + 1, rows), upkeep=True)
 
 
 # who starts them

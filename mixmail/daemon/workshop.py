@@ -73,6 +73,8 @@ class Workshop:
         match effect.lane:
             case "store":
                 result = self.node_store(effect.job)
+            case "upkeep":
+                result = self._in_store(self.node_thread, effect.job, upkeep=True)
             case "cpu":
                 result = self.pool(effect.job)
             case "unwrap":
@@ -86,13 +88,13 @@ class Workshop:
         if self.workers is not None:
             self.workers.forget_keys()
 
-    def _in_store(self, thread: StoreThread, job: Callable[[], Any]) -> Deferred[Any]:
+    def _in_store(self, thread: StoreThread, job: Callable[[], Any], upkeep: bool = False) -> Deferred[Any]:
         result: Deferred[Any] = Deferred()
 
         def finished(future: Future[Any]) -> None:
             self._reactor.callFromThread(_fire, result, future)
 
-        thread.submit(job).add_done_callback(finished)
+        thread.submit(job, upkeep).add_done_callback(finished)
         return result
 
 

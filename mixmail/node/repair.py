@@ -215,7 +215,7 @@ class Repair:
                 return self._scanned(sweep, found, now)
             return self._scan(sweep, place_of(found[-1]), found)
 
-        return self._jobs.start("store", lambda: self._store.scan(place, limit), read)
+        return self._jobs.start("upkeep", lambda: self._store.scan(place, limit), read)
 
     def _begin(self, now: float) -> None:
         self._swept = False
@@ -384,7 +384,7 @@ class Repair:
                 return []
             return [Send(peer, Frame(Kind.NEED, 0, pack_items(missing)))] if missing else []
 
-        return self._jobs.start("store", lambda: self._store.missing(part, today), looked_up)
+        return self._jobs.start("upkeep", lambda: self._store.missing(part, today), looked_up)
 
     def handle_need(self, peer: bytes, payload: bytes, now: float) -> None:
         """Hand over what this peer was offered, each once; RemoteProtocolError for a malformed NEED.

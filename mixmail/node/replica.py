@@ -130,7 +130,7 @@ class Replica:
             self._expiring = False
             return self._unless_failed(None, lambda *_: [], result, later)
 
-        return self._jobs.start("store", some, dropped)
+        return self._jobs.start("upkeep", some, dropped)
 
     # reading
 

@@ -156,7 +156,7 @@ def test_expiry_comes_in_jobs_of_few_rows_one_after_the_other() -> None:
     effects = home.replica.expire(home.now)
     while effects:
         (effect,) = effects  # the next job is asked for when the one before is done: reads come in between
-        assert isinstance(effect, Offload) and effect.lane == "store"
+        assert isinstance(effect, Offload) and effect.lane == "upkeep"
         assert home.replica.expire(home.now) == []  # one round at a time
         steps.append(effect.job())
         effects = home.jobs.done(effect.token, steps[-1], home.now)

@@ -13,7 +13,7 @@ from test_storage_node_db import TODAY, box, on_disk
 from mixmail.boxes.status import Status
 from mixmail.storage.errors import DiskFull
 from mixmail.storage.node_db import NodeDatabase
-from mixmail.storage.thread import BATCH_JOBS, StoreThread
+from mixmail.storage.thread import BATCH_JOBS, UPKEEP_AFTER, UPKEEP_REST, StoreThread
 from mixmail.testing import full_disk
 
 LIMIT = 10.0  # seconds after which a test is red
@@ -159,3 +159,80 @@ def test_closing_behind_waiting_jobs(thread: StoreThread, tmp_path: Path) -> Non
 def test_the_connection_belongs_to_its_thread(database: NodeDatabase) -> None:
     with pytest.raises(Exception, match="thread"):
         database.count()
+
+
+# upkeep
+
+
+def test_upkeep_waits_until_nothing_else_does(thread: StoreThread) -> None:
+    done: list[str] = []
+    gate = Gate(thread)
+    upkeep = [thread.submit(lambda n=n: done.append(f"upkeep {n}"), upkeep=True) for n in range(2)]  # type: ignore[misc]
+    for number in range(5):
+        thread.submit(lambda n=number: done.append(f"job {n}"))  # type: ignore[misc]
+    gate.go.set()
+    for future in upkeep:
+        future.result(LIMIT)
+    assert done == [*(f"job {n}" for n in range(5)), "upkeep 0", "upkeep 1"]
+
+
+def test_a_job_of_upkeep_is_in_nobodys_batch(thread: StoreThread) -> None:
+    done: list[str] = []
+
+    @contextlib.contextmanager
+    def batch() -> Iterator[None]:
+        done.append("begin")
+        yield
+        done.append("commit")
+
+    thread.use_batches(batch)
+    gate = Gate(thread)
+    last = thread.submit(lambda: done.append("upkeep"), upkeep=True)
+    for _ in range(3):
+        thread.submit(lambda: done.append("job"))
+    gate.go.set()
+    last.result(LIMIT)
+    assert done == ["begin", "job", "job", "job", "commit", "upkeep"]
+
+
+def test_upkeep_is_put_off_only_so_often(thread: StoreThread) -> None:
+    done: list[int] = []
+    gate = Gate(thread)
+    upkeep = thread.submit(lambda: len(done), upkeep=True)
+    jobs = [thread.submit(lambda: done.append(1)) for _ in range(2 * UPKEEP_AFTER)]
+    gate.go.set()
+    assert upkeep.result(LIMIT) == UPKEEP_AFTER - 1  # the gate was one
+    assert jobs[-1].result(LIMIT) is None
+
+
+def test_between_two_jobs_of_upkeep_there_is_a_rest() -> None:
+    now = 100.0
+    with contextlib.closing(StoreThread(clock=lambda: now)) as thread:
+
+        def slow() -> None:
+            nonlocal now
+            now += 2.0
+
+        thread.submit(slow, upkeep=True).result(LIMIT)
+        again = thread.submit(lambda: None, upkeep=True)
+        now = 102.0 + UPKEEP_REST * 2.0 - 0.01
+        for _ in range(5):
+            thread.run(lambda: None)  # is served meanwhile
+        assert not again.done()
+        now += 0.02
+        thread.run(lambda: None)
+        again.result(LIMIT)
+
+
+def test_closing_finishes_the_upkeep_too() -> None:
+    now = 100.0
+    thread = StoreThread(clock=lambda: now)
+
+    def slow() -> None:
+        nonlocal now
+        now += 1_000.0
+
+    thread.submit(slow, upkeep=True).result(LIMIT)
+    waiting = [thread.submit(lambda: 1, upkeep=True) for _ in range(3)]
+    thread.close()
+    assert [future.result(0) for future in waiting] == [1, 1, 1]
