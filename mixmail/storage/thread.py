@@ -102,9 +102,10 @@ class StoreThread:
         begun = self._clock()
         job, future = self._upkeep.popleft()
         if future.set_running_or_notify_cancel():
-            _settle(future, *_attempt(job))
-        now = self._clock()
-        self._rest_until = now + UPKEEP_REST * (now - begun)
+            outcome = _attempt(job)
+            now = self._clock()
+            self._rest_until = now + UPKEEP_REST * (now - begun)
+            _settle(future, *outcome)
 
     def _take(self) -> tuple[list[_Job], bool]:
         """The jobs that wait, at most a batch of them; True if the thread shall end after them.

@@ -214,14 +214,17 @@ def test_between_two_jobs_of_upkeep_there_is_a_rest() -> None:
             now += 2.0
 
         thread.submit(slow, upkeep=True).result(LIMIT)
-        again = thread.submit(lambda: None, upkeep=True)
         now = 102.0 + UPKEEP_REST * 2.0 - 0.01
-        for _ in range(5):
+        again = []
+        for _ in range(UPKEEP_AFTER // 2 - 1):
+            again.append(thread.submit(lambda: None, upkeep=True))
             thread.run(lambda: None)  # is served meanwhile
-        assert not again.done()
+            thread.run(lambda: None)
+        assert not any(future.done() for future in again)
         now += 0.02
         thread.run(lambda: None)
-        again.result(LIMIT)
+        for future in again:
+            future.result(LIMIT)
 
 
 def test_closing_finishes_the_upkeep_too() -> None:
