@@ -207,19 +207,25 @@ def test_upkeep_is_put_off_only_so_often(thread: StoreThread) -> None:
 
 def test_between_two_jobs_of_upkeep_there_is_a_rest() -> None:
     now = 100.0
-    with contextlib.closing(StoreThread(clock=lambda: now)) as thread:
+    looked = threading.Event()
 
-        def slow() -> None:
-            nonlocal now
-            now += 2.0
+    def clock() -> float:
+        looked.set()
+        return now
 
+    def slow() -> None:
+        nonlocal now
+        now += 2.0
+
+    with contextlib.closing(StoreThread(clock=clock)) as thread:
         thread.submit(slow, upkeep=True).result(LIMIT)
         now = 102.0 + UPKEEP_REST * 2.0 - 0.01
         again = []
-        for _ in range(UPKEEP_AFTER // 2 - 1):
+        for _ in range(UPKEEP_AFTER - 1):
+            looked.clear()
             again.append(thread.submit(lambda: None, upkeep=True))
-            thread.run(lambda: None)  # is served meanwhile
-            thread.run(lambda: None)
+            assert looked.wait(LIMIT)  # it was woken and has thought about it
+            thread.run(lambda: None)  # others are served meanwhile
         assert not any(future.done() for future in again)
         now += 0.02
         thread.run(lambda: None)
