@@ -100,8 +100,11 @@ def through_the_thread(thread: StoreThread, database: NodeDatabase, records: lis
 
 def by_sqlite(connection: sqlite3.Connection, records: list[Record]) -> float:
     """The same rows by nothing but SQLite."""
-    rows = [(record.key, record.klass, record.expiry_day, record.pack()) for record in records]
-    sql = "INSERT OR REPLACE INTO records (key, class, expiry, record) VALUES (?, ?, ?, ?)"
+    rows = [
+        (record.key, record.klass, record.expiry_day, record.bits, record.day, record.pack())
+        for record in records
+    ]
+    sql = "INSERT OR REPLACE INTO records (key, class, expiry, bits, day, record) VALUES (?, ?, ?, ?, ?, ?)"
     begun = time.perf_counter()
     for at in range(0, len(rows), BATCH_JOBS):
         connection.execute("BEGIN IMMEDIATE")

@@ -71,8 +71,8 @@ def test_a_store_that_keeps_its_word_passes_wherever_it_was_killed(tmp_path: Pat
         "DELETE FROM records WHERE rowid = (SELECT min(rowid) FROM records)",
         "DELETE FROM entries WHERE rowid = (SELECT max(rowid) FROM entries)",
         "DELETE FROM deleted WHERE rowid = (SELECT min(rowid) FROM deleted)",
-        "INSERT INTO entries SELECT d.queue, x'00', d.id, e.class, e.expiry, e.record"
-        " FROM deleted d, entries e LIMIT 1",
+        "UPDATE entries SET (queue, id) = (SELECT queue, id FROM deleted)"
+        " WHERE rowid = (SELECT min(rowid) FROM entries)",
         "UPDATE records SET expiry = expiry + 1 WHERE rowid = (SELECT max(rowid) FROM records)",
     ],
 )
@@ -82,7 +82,7 @@ def test_one_row_that_is_not_as_it_was_answered_is_found(tmp_path: Path, damage:
     database = NodeDatabase(path)
     assert database.connection.execute(damage).rowcount == 1
     database.close()
-    with pytest.raises(soak_store.Lost, match="1 rows or more"):
+    with pytest.raises(soak_store.Lost, match="[12] rows or more"):
         judge(path, load, answers)
 
 
