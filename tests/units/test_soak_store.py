@@ -82,7 +82,7 @@ def test_one_row_that_is_not_as_it_was_answered_is_found(tmp_path: Path, damage:
     database = NodeDatabase(path)
     assert database.connection.execute(damage).rowcount == 1
     database.close()
-    with pytest.raises(soak_store.Lost, match="[12] rows or more"):
+    with pytest.raises(soak_store.Lost, match=r"[12] rows or more"):
         judge(path, load, answers)
 
 
