@@ -41,7 +41,7 @@ NOTES = {
     Status.TRY_LATER: "the storage nodes are busy; trying again",
 }
 FULL_INBOX = "the inbox of this contact is full; trying again"
-MORE_WORK = "the storage nodes ask for more proof of work: doing {bits} bits, about {seconds} s of a core"
+MORE_WORK = "the storage nodes ask for more proof of work: doing {bits}, about {seconds} s of a core"
 DOUBTED = "a storage node said that it has this mail, and other ways did not find it; writing it again"
 
 
@@ -217,7 +217,11 @@ class Outbox:
         part.state = "stamping"
         seconds = max(1, round(NODE_LIMITS.stamp_check_cost * 2**bits))
         mail = self._state.outbox.get(part.mail)
-        noted = self._noted(mail, MORE_WORK.format(bits=bits, seconds=seconds)) if mail is not None else []
+        noted = (
+            self._noted(mail, MORE_WORK.format(bits=f"{bits} bit{'s' * (bits > 1)}", seconds=seconds))
+            if mail is not None
+            else []
+        )
         change = Update("outgoing", {"id": part.id}, {"state": part.state})
         return [Persist((change,), "part.more_work"), *noted, *self._stamp(part, now, bits)]
 
