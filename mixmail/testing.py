@@ -57,7 +57,7 @@ class MemoryStore:
         self._capacity = capacity_of(quota)
         self._evicted = 0
         self._arrived = 0  # numbers what came, for the order among equals
-        self._ranks: dict[Place, tuple[Rank, bool, int]] = {}
+        self._ranks: dict[Place, tuple[Rank, int, bool, int]] = {}
         self._records: dict[bytes, Record] = {}
         # queue key -> entry id -> (position, entry): hashing 17 KB for each comparison would be slow
         self._queues: dict[bytes, dict[bytes, tuple[bytes, Record]]] = {}
@@ -82,7 +82,7 @@ class MemoryStore:
     def _note(self, record: Record, today: int) -> None:
         self._arrived += 1
         place = place_of(record)
-        self._ranks[place] = (rank(record, today), place[0], self._arrived)
+        self._ranks[place] = (rank(record, today), record.klass, place[0], self._arrived)
 
     def _make_room(self, record: Record, today: int) -> bool:
         if self._capacity is None or len(self._ranks) < self._capacity:

@@ -12,8 +12,8 @@ Rules
 - An entry that was deleted does not come back before its expiry, and its sender is told OK, as if
   it were still there.
 - A store may have a quota.  Full, it takes one more record or entry by dropping one: what has expired, else
-  what ranks lowest (`rank`); if the new one does not rank above that, it is FULL.  What takes another's place
-  at its key needs no room.
+  what ranks lowest (`rank`; of equals the shorter class, then a record, then what came first); if the new one
+  does not rank above that, it is FULL.  What takes another's place at its key needs no room.
 """
 
 from __future__ import annotations

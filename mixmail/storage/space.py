@@ -13,7 +13,8 @@ from mixmail.storage import driver
 
 FORGET_AT_ONCE = 50  # remembered ids that one deletion makes give way, after the quota was lowered
 
-_LOWEST = "SELECT bits, day, rowid FROM {} ORDER BY bits, day, rowid LIMIT 1"
+# In the order of the index: a flood of equal rank must not be sorted for each record that comes.
+_LOWEST = "SELECT bits, day, class, rowid FROM {} ORDER BY bits, day, class, rowid LIMIT 1"
 
 
 class Space:
@@ -121,13 +122,14 @@ class Space:
         return 0.0 if self.capacity is None else self.kept / self.capacity
 
     def _lowest(self) -> tuple[Rank, str, int] | None:
-        """Rank, table and row of what goes first; of equals a record, and what came first."""
+        """Rank, table and row of what goes first; of equals the shorter class, a record, what came first."""
         found = []
         for table in ("records", "entries"):
             row = self._one(_LOWEST.format(table))
             if row is not None:
-                found.append(((row[0], row[1]), table, row[2]))
-        return min(found, key=lambda one: one[0], default=None)
+                found.append((tuple(row[:3]), table, row[3]))
+        lowest = min(found, key=lambda one: one[0], default=None)
+        return None if lowest is None else (lowest[0][:2], *lowest[1:])
 
     def _evict(self, table: str, row: int) -> None:
         self._drop(table, row)

@@ -19,7 +19,7 @@ from mixmail.boxes.record import Record, RecordType
 from mixmail.boxes.status import Status
 from mixmail.boxes.store import RECORD_SPACE, Usage
 from mixmail.params import GEOMETRY
-from mixmail.storage import node_db
+from mixmail.storage import node_db, space
 from mixmail.storage.node_db import NodeDatabase
 from mixmail.testing import MemoryStore
 
@@ -65,6 +65,25 @@ def test_the_fewest_bits_go_first_then_the_oldest(make: Make) -> None:
         assert store.get(gone.key) is None
         assert store.usage().evicted == number - 4
     assert keys_in(store) == {key_of(number) for number in (5, 6, 7, 8)}
+
+
+def test_of_equals_the_shorter_class_goes_then_what_came_first(make: Make) -> None:
+    store = make(4)
+    put_all(store, [record(key=key_of(number), bits=5, klass=(30, 7)[number % 2]) for number in (6, 5, 1, 2)])
+    gone = []
+    for number in range(4):
+        before = keys_in(store)
+        store.put(record(key=key_of(10 + number), bits=6), TODAY)
+        gone += before - keys_in(store)
+    assert gone == [key_of(number) for number in (5, 1, 6, 2)]
+
+
+def test_the_lowest_is_found_without_sorting_a_flood(tmp_path: Path) -> None:
+    database = NodeDatabase(tmp_path / "node.db")
+    for table in ("records", "entries"):
+        sql = f"EXPLAIN QUERY PLAN {space._LOWEST.format(table)}"
+        (step,) = database.connection.execute(sql).fetchall()
+        assert "COVERING INDEX" in step[3], "one look into the index, no B-tree for the order"
 
 
 def test_what_does_not_rank_above_the_lowest_is_full_and_changes_nothing(make: Make) -> None:
@@ -307,11 +326,15 @@ class Model:
         if old:
             self.remove(old[:1])
             return True
-        lowest = min(self.kept, key=lambda one: (one[0].bits, one[1], one[0].type is RecordType.QUEUE))
+        lowest = min(self.kept, key=lambda one: self.place(*one))
         if (lowest[0].bits, lowest[1]) >= rank:
             return False
         self.remove([lowest[0]])
         return True
+
+    @staticmethod
+    def place(one: Record, day: int) -> tuple[int, int, int, bool]:
+        return one.bits, day, one.klass, one.type is RecordType.QUEUE
 
     def delete(self, key: bytes, name: bytes) -> None:
         here = [one for one, _ in self.kept if one.type is RecordType.QUEUE and one.entry_id == name]
@@ -352,7 +375,7 @@ def run_both(folder: Path | None, capacity: int, steps: list[Any]) -> None:
     for what, number, bits, age in steps:
         today = model.today
         if what == "put":
-            box = record(key=key_of(number), bits=bits, day=today + age)
+            box = record(key=key_of(number), bits=bits, day=today + age, klass=(7, 30)[number % 2])
             assert store.put(box, today) is model.add(box)
         elif what == "add":
             one = entry(number, bits, day=today + age)
