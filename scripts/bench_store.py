@@ -162,6 +162,10 @@ class Nodes:
         """As `View.part_of`: everybody is known."""
         return peer
 
+    def says_it_left(self, node_id: bytes) -> bool:
+        """As `View.says_it_left`: nobody does."""
+        return False
+
     def get(self, node_id: bytes) -> None:
         """As `View.get`: no descriptors, so nobody claims work."""
         return None

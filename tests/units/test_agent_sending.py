@@ -160,9 +160,7 @@ def test_acks_that_contradict_themselves_do_not_count(alice: Desk, bob: Desk, n:
     assert alice.row(mail)["folder"] == "outbox"
 
 
-# After too little work more is done first (test_agent_more_work.py).
-MORE_WORK = (Status.BAD_STAMP, Status.FULL)
-REFUSALS = [s for s in Status if not s.acknowledges and s is not Status.EXISTS and s not in MORE_WORK]
+REFUSALS = [s for s in Status if not s.acknowledges and s is not Status.EXISTS]
 
 
 @pytest.mark.parametrize("status", REFUSALS)
