@@ -345,7 +345,7 @@ class _Chunk:
             turn = ((shares & one) != 0).argmax(axis=0)
             share = np.where(inside, shares[turn, np.arange(len(view))], np.uint64(0)) & ~one
             other = one_of(top & ~share & ~one, self.rng)
-            second = np.where(inside, np.uint64(0), one_of(top & ~one & ~other, self.rng))
+            second = np.where(share != 0, np.uint64(0), one_of(top & ~one & ~other, self.rng))
             targets = np.where(one != 0, share | other | second, np.uint64(0))
             sent += int(count(targets).sum())
             got |= targets
