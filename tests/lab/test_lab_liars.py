@@ -63,7 +63,7 @@ class Lies:
             lie = Answer(Status.STORED, 6, 0b111111, EMPTY_FIELD)
             if not writes:
                 lie = Answer(Status.NOT_FOUND, 0, 0, EMPTY_FIELD)
-            proxy._answer(_Asked(courier, frame.stream, query.reply_key), lie, now)
+            proxy._answer(_Asked(courier, courier, frame.stream, query.reply_key), lie, now)
             return []
 
         proxy.handle_query = handle_query
