@@ -27,7 +27,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
-BUDGETS = {"checks": 60, "units": 150, "lab": 120, "screen": 120, "processes": 120}
+BUDGETS = {"checks": 60, "units": 130, "lab": 130, "screen": 90, "processes": 190}
 FOLDERS = {
     "units": ["tests/units", "tests/spec_reader", "tests/fuzz"],
     "lab": ["tests/lab"],

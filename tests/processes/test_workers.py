@@ -89,11 +89,16 @@ async def test_no_batch_is_lost_with_a_process_that_is_killed(crew: UnwrapWorker
     before = crew.pids
     back: list[tuple[UnwrapJob, list[Opened | None]]] = []
     jobs = batches(12, 20)
+
+    def came(results: list[Opened | None], job: UnwrapJob) -> None:
+        back.append((job, results))
+        if len(back) == 1:  # at once, while both have others
+            os.kill(before[0], signal.SIGKILL)
+
     for job in jobs:
-        crew.run(job).addCallback(lambda results, job=job: back.append((job, results)))
-    await until(lambda: back, "the first batch")
-    os.kill(before[0], signal.SIGKILL)
+        crew.run(job).addCallback(came, job)
     await until(lambda: len(back) == len(jobs), "all batches")
+    await until(lambda: before[0] not in crew.pids, "the loss is noticed")
     for job, results in back:
         assert results == job()
     assert not crew.gave_up
