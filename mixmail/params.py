@@ -311,7 +311,7 @@ class NodeLimits:
     # The pools: a usual node of a full network holds about 16 packets in its mix.  Together with the two
     # lines after them they bound what strangers can make a node keep to 60 MB, beside the replay tags: 114
     # bytes each, of `replay_capacity` half by one link, for each live epoch of mix and proxy.
-    mix_pool: int = 768  # 33 KB each
+    mix_pool: int = 640  # 33 KB each
     courier_pool: int = 384  # 26 KB each
     proxy_pool: int = 384  # 17 KB each
     courier_pending: int = 1_024  # 7 KB each: queries whose answer a courier waits for
