@@ -11,11 +11,9 @@ from twisted.internet.defer import inlineCallbacks
 import mixmail
 from mixmail.agent import commands
 from mixmail.agent.events import ContactsChanged, MailArrived, MailState
-from mixmail.agent.losses import NodeLoss
-from mixmail.agent.model import Contact, Person
-from mixmail.agent.tables import Row
+from mixmail.agent.model import Person
 from mixmail.boxes.store import RECORD_SPACE
-from mixmail.control import types
+from mixmail.control import shapes, types
 from mixmail.daemon.service import Daemon
 from mixmail.effects import Delete, Put, Update
 from mixmail.errors import UserError
@@ -45,7 +43,7 @@ class DaemonBackend:
                     )
                     publish("mail.new", shape)
                 case MailState():
-                    publish("mail.state", _state_event(event))
+                    publish("mail.state", shapes.state_event(event))
                 case ContactsChanged():
                     publish("contacts.changed", types.Empty())
 
@@ -104,11 +102,11 @@ class DaemonBackend:
             anonymous=parameters.anonymous,
             warnings=daemon.warnings(),
             stored_records=stored,
-            delivery_s=delivery_estimate(parameters),
+            delivery_s=shapes.delivery_estimate(parameters),
             stamps_checked=daemon.node.stats["replica.stamps_checked"],
             stamps_bad=daemon.node.stats["replica.bad_stamp"],
             stamps_put_off=daemon.node.stats["replica.stamps_put_off"],
-            lossy_nodes=[_lossy(one) for one in daemon.agent.losses.named() if one.node_id in here],
+            lossy_nodes=[shapes.lossy(one) for one in daemon.agent.losses.named() if one.node_id in here],
         )
 
     @inlineCallbacks
@@ -136,7 +134,7 @@ class DaemonBackend:
 
     def identity_list(self, params: types.Empty) -> list[types.Identity]:
         """Own identities."""
-        return [_identity(person) for person in self._people().values()]
+        return [shapes.identity(person) for person in self._people().values()]
 
     @inlineCallbacks
     def identity_create(self, params: types.IdentityCreateParams) -> Any:
@@ -160,7 +158,7 @@ class DaemonBackend:
         known = set(self._people())
         yield self._daemon.command(command)
         self._publish("identity.changed", types.Empty())
-        return next(_identity(person) for person in self._people().values() if person.id not in known)
+        return next(shapes.identity(person) for person in self._people().values() if person.id not in known)
 
     @inlineCallbacks
     def _change_identity(self, command: commands.IdentityCommand) -> Any:
@@ -197,14 +195,14 @@ class DaemonBackend:
     def contact_list(self, params: types.Empty) -> list[types.Contact]:
         """The address book by name."""
         contacts = sorted(self._daemon.agent.state.contacts.values(), key=lambda c: c.name.lower())
-        return [_contact(contact) for contact in contacts]
+        return [shapes.contact(contact) for contact in contacts]
 
     @inlineCallbacks
     def contact_add(self, params: types.ContactAddParams) -> Any:
         """Add an address."""
         address = Address.parse(params.address)
         yield self._daemon.command(commands.AddContact(params.address, params.name))
-        return _contact(self._daemon.agent.state.contacts[address.text])
+        return shapes.contact(self._daemon.agent.state.contacts[address.text])
 
     @inlineCallbacks
     def _change_contact(self, command: commands.ContactCommand) -> Any:
@@ -239,7 +237,7 @@ class DaemonBackend:
         total, unread, rows = yield self._daemon.in_profile(
             lambda profile: profile.list_mails(params.folder, params.offset, params.limit, params.search)
         )
-        return types.MailPage(total=total, unread=unread, mails=[_summary(row) for row in rows])
+        return types.MailPage(total=total, unread=unread, mails=[shapes.summary(row) for row in rows])
 
     @inlineCallbacks
     def _row(self, mail_id: str) -> Any:
@@ -257,7 +255,7 @@ class DaemonBackend:
         own = person.name if person else ""
         incoming = row["folder"] in ("inbox", "requests")
         return types.Mail(
-            summary=_summary(row),
+            summary=shapes.summary(row),
             text=mail.text,
             attachments=[
                 types.AttachmentInfo(index=index, name=one.name, type=one.type, size=len(one.data))
@@ -456,65 +454,3 @@ class DaemonBackend:
         dropped = self._daemon.node.waiting
         self._stop()
         return types.Stopping(dropped=dropped)
-
-
-def delivery_estimate(params: Any) -> float:
-    """Seconds from send to shown for a contact with recent traffic: a write slot, a poll, two ways."""
-    write = params.slot * params.slot_shares / params.write_share
-    polls = 1 - (params.write_share + params.follow_share) / params.slot_shares
-    poll = params.slot / (polls * params.hot_weight * (1 - params.next_index_poll))
-    way = params.mixes * params.mix_delay + params.courier_delay_fraction * params.mean_delay
-    return float(write + poll + 3 * way)
-
-
-def _lossy(one: NodeLoss) -> types.LossyNode:
-    return types.LossyNode(
-        node_id=one.node_id.hex(), loss=one.loss, low=one.low, high=one.high, queries=one.queries
-    )
-
-
-def _identity(person: Person) -> types.Identity:
-    return types.Identity(id=person.id, name=person.name, address=person.id, archived=person.archived)
-
-
-def _contact(contact: Contact) -> types.Contact:
-    return types.Contact(
-        id=contact.id,
-        name=contact.name,
-        address=contact.id,
-        last_traffic=contact.last_traffic or None,
-        state="blocked" if contact.blocked else "request" if contact.request else "known",
-    )
-
-
-def _summary(row: Row) -> types.MailSummary:
-    return types.MailSummary(
-        id=row["id"],
-        folder=row["folder"],
-        contact=row["contact"] or None,
-        contact_name=row["contact_name"],
-        subject=row["subject"],
-        date=row["date"],
-        size=row["size"],
-        unread=bool(row["unread"]),
-        state=row["state"],
-        sent_parts=row["sent_parts"],
-        parts=row["parts"],
-        stored_min=row["stored_min"],
-        replicas=row["replicas"],
-        in_reply_to=row["in_reply_to"] or None,
-        note=row["note"],
-        attachments=row["attachments"] or 0,
-    )
-
-
-def _state_event(event: MailState) -> types.MailStateEvent:
-    return types.MailStateEvent(
-        id=event.mail,
-        state=event.state,  # type: ignore[arg-type]
-        sent_parts=event.sent_parts,
-        parts=event.parts,
-        stored_min=event.stored_min,
-        replicas=event.replicas,
-        note=event.note,
-    )
