@@ -16,9 +16,6 @@ from tui import safe_text
 
 Connect = Callable[[], Awaitable[Client]]
 
-INCOMING = ("inbox", "requests")
-"""The folders of what others wrote."""
-
 RETRY = 1.0
 """Seconds between two attempts to reach a daemon that has gone away."""
 

@@ -22,8 +22,7 @@ from .context import Context
 from .events import ContactsChanged
 from .model import Contact
 from .queries import Task
-
-REQUESTS = "requests"
+from .tables import REQUESTS
 
 
 def nameless(address: Address) -> str:

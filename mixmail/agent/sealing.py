@@ -20,7 +20,7 @@ from mixmail.params import day_of
 
 from .context import Context
 from .model import Contact, OutgoingMail, OutgoingPart, Person, Session
-from .tables import Row
+from .tables import REQUESTS, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def mail_row(
     """The row of table `mails` for a mail that has arrived."""
     return {
         "id": mail_id,
-        "folder": "requests" if contact.request else "inbox",
+        "folder": REQUESTS if contact.request else "inbox",
         "identity": identity,
         "contact": contact.id,
         "contact_name": contact.name,

@@ -25,6 +25,10 @@ PRIMARY_KEYS: dict[str, tuple[str, ...]] = {
     "settings": ("name",),
 }
 
+REQUESTS = "requests"
+INCOMING = ("inbox", REQUESTS)
+"""The folders of mails that came: of contacts, and of strangers about whom the user has not decided."""
+
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 

@@ -149,7 +149,7 @@ async def inbox(client: Client, folder: str, limit: int, search: str, as_json: b
     for row in page.mails:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.date))
         clip = " +" if row.attachments else ""
-        state = "" if folder in ("inbox", "requests") else f"  [{state_text(row)}]"
+        state = "" if folder in types.INCOMING else f"  [{state_text(row)}]"
         mark = "*" if row.unread else " "
         who = plain.ljust(row.contact_name, 18)
         subject = plain.line(row.subject, 60) or "(no subject)"
@@ -239,7 +239,7 @@ def print_mail(mail: types.Mail) -> None:
         ("Date", time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.date))),
         ("Subject", plain.line(summary.subject)),
     ]
-    if summary.folder not in ("inbox", "requests"):
+    if summary.folder not in types.INCOMING:
         rows.append(("State", state_text(summary)))
     for place, info in enumerate(mail.attachments, 1):
         rows.append(

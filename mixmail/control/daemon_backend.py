@@ -253,7 +253,7 @@ class DaemonBackend:
         mail = message.parse(row["eml"])
         person = self._people().get(row["identity"])
         own = person.name if person else ""
-        incoming = row["folder"] in ("inbox", "requests")
+        incoming = row["folder"] in types.INCOMING
         return types.Mail(
             summary=shapes.summary(row),
             text=mail.text,

@@ -14,6 +14,9 @@ import msgspec
 API_VERSION = 1
 
 Folder = Literal["inbox", "requests", "outbox", "sent"]
+INCOMING: tuple[Folder, ...] = ("inbox", "requests")
+"""The folders of what others wrote."""
+
 ContactState = Literal["known", "request", "blocked"]
 MailState = Literal["queued", "sent", "stored", "answered", "failed", "received"]
 

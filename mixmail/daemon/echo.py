@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from mixmail.agent.commands import CreateIdentity, SendMail
 from mixmail.agent.events import MailArrived
+from mixmail.agent.tables import INCOMING
 from mixmail.daemon.service import Daemon
 from mixmail.effects import Update
 from mixmail.mail import message
@@ -81,7 +82,7 @@ class Echo:
 
 def _unread(profile: ProfileDatabase) -> list[str]:
     found = []
-    for folder in ("inbox", "requests"):
+    for folder in INCOMING:
         _, _, rows = profile.list_mails(folder, 0, 1_000_000, "")
         found += [row["id"] for row in rows if row["unread"]]
     return found

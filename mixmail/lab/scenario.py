@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from mixmail.agent.commands import AddContact, CreateIdentity, SendMail
+from mixmail.agent.tables import INCOMING
 from mixmail.mail import message
 from mixmail.params import DEMO, NetworkParameters
 
@@ -61,7 +62,7 @@ def send(
 
 def arrived(host: LabHost) -> list[message.Mail]:
     """The mails of the inbox, oldest first."""
-    rows = [row for row in host.tables.get("mails", {}).values() if row["folder"] in ("inbox", "requests")]
+    rows = [row for row in host.tables.get("mails", {}).values() if row["folder"] in INCOMING]
     return [message.parse(row["eml"]) for row in sorted(rows, key=lambda row: row["date"])]
 
 

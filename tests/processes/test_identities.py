@@ -44,7 +44,7 @@ def test_an_identity_goes_and_comes_back_by_its_words(you: Person) -> None:
     address = mixmail(you, "id", "new", "Ada").strip()
     words = mixmail(you, "id", "words", "Ada", "--yes")
     assert len([word for word in words.split() if word.isalpha()]) == 24
-    assert "busy" not in mixmail(you, "id", "delete", "Ada", "--yes")
+    mixmail(you, "id", "delete", "Ada", "--yes")
     assert names(you) == {}
     assert "checksum" in mixmail(
         you, "id", "restore", "Ada", typed=words.replace(words.split()[1], "zoo", 1), fails=True

@@ -22,7 +22,7 @@ from mixmail.errors import RemoteProtocolError, UserError
 from tui import safe_text, words
 from tui.safe_text import Safe
 from tui.screens.attach import AttachFiles, label
-from tui.session import INCOMING, Session, toast
+from tui.session import Session, toast
 from tui.widgets.banner import Banner
 
 AUTOSAVE = 2.0
@@ -56,7 +56,7 @@ def reply_to(mail: types.Mail, session: Session) -> Letter:
     quote = [f"> {one}".rstrip() for one in lines[:_QUOTED_LINES]]
     if len(lines) > _QUOTED_LINES:
         quote.append("> […]")
-    name = safe_text.line(mail.from_name if mail.summary.folder in INCOMING else mail.to_name)
+    name = safe_text.line(mail.from_name if mail.summary.folder in types.INCOMING else mail.to_name)
     head = f"{name} wrote on {words.long_date(mail.summary.date)}:"
     return Letter(
         to=session.name_of(contact) if contact else "",

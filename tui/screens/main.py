@@ -210,7 +210,7 @@ class MainScreen(Screen[None]):
         unread = 0
         for folder in ("inbox", "requests", "outbox", "sent"):
             page = await client.mail_list(folder, limit=0)
-            self.folders.show_count(folder, page.total, page.unread if folder in ("inbox", "requests") else 0)
+            self.folders.show_count(folder, page.total, page.unread if folder in types.INCOMING else 0)
             unread += page.unread if folder == "inbox" else 0
         self.folders.show_count("drafts", len(await client.draft_list()))
         self.app.sub_title = str(unread) if unread else ""

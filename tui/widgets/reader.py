@@ -13,7 +13,6 @@ from textual.widgets import Static
 from mixmail.control import types
 from tui import safe_text, words
 from tui.safe_text import Safe
-from tui.session import INCOMING
 
 # characters; the head must leave room for the text even where each of them is two cells wide
 _SUBJECT = 120
@@ -82,7 +81,7 @@ def _fields(mail: types.Mail, both: bool) -> list[Content]:
     summary = mail.summary
     sides = [("From", mail.from_name), ("To", mail.to_name)]
     if not both:
-        sides = sides[:1] if summary.folder in INCOMING else sides[1:]
+        sides = sides[:1] if summary.folder in types.INCOMING else sides[1:]
     lines = [_field(label, safe_text.line(name, _NAME) or Safe("(no name)")) for label, name in sides]
     lines.append(_field("Date", Safe(words.long_date(summary.date))))
     for one in mail.attachments:
